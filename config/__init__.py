@@ -1,0 +1,1 @@
+"""Wiring: settings, URLs, the API object, the broker and the worker's clock."""

@@ -1,0 +1,186 @@
+"""Django settings. Every value an operator may change comes from `config.environment`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import django_stubs_ext
+import environ
+
+from config import environment as env
+from config.broker import dramatiq_broker
+
+django_stubs_ext.monkeypatch()
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+environ.Env.read_env(BASE_DIR / ".env")
+_reader = env.Reader(os.environ)
+
+# --- the site ---------------------------------------------------------------
+DEBUG = _reader.flag("DEBUG", default=False)
+BASE_URL = _reader.read("BASE_URL", env.parse_base_url, "http://127.0.0.1:8000" if DEBUG else "")
+ALLOWED_HOSTS = list(_reader.words("ALLOWED_HOSTS", ("127.0.0.1", "localhost", "[::1]") if DEBUG else ()))
+SECRET_KEY = _reader.text("SECRET_KEY", env.DEVELOPMENT_KEY if DEBUG else "")
+SIGNING_KEYS = _reader.words("SIGNING_KEYS", (SECRET_KEY,))
+if not DEBUG:
+    if not BASE_URL and not any(problem.startswith("BASE_URL") for problem in _reader.problems):
+        _reader.fail("BASE_URL", "is required: the public address that links in mails point to")
+    for _key in SIGNING_KEYS:
+        if _key != SECRET_KEY:
+            env.check_secret(_reader, "SIGNING_KEYS", _key)
+    if SECRET_KEY == env.DEVELOPMENT_KEY:
+        _reader.fail("SECRET_KEY", "is the development key, which everybody knows")
+    env.check_secret(_reader, "SECRET_KEY", SECRET_KEY)
+    if not ALLOWED_HOSTS:
+        ALLOWED_HOSTS = [urlsplit(BASE_URL).hostname or "localhost"]
+TRUSTED_PROXY_COUNT = _reader.whole("TRUSTED_PROXY_COUNT", 0, least=0, most=10)
+
+# --- database, broker, mail -----------------------------------------------------
+_database = _reader.read("DATABASE_URL", env.parse_database_url, env.default_database(BASE_DIR))
+if _database["ENGINE"].endswith("sqlite3"):
+    Path(_database["NAME"]).parent.mkdir(parents=True, exist_ok=True)
+    _database["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL;PRAGMA synchronous=NORMAL;",
+    }
+else:
+    _database |= {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
+    # PgBouncer in transaction mode keeps neither cursors nor prepared statements for a session.
+    if _reader.flag("DATABASE_POOLER", default=False):
+        _database |= {"CONN_MAX_AGE": 0, "DISABLE_SERVER_SIDE_CURSORS": True}
+DATABASES = {"default": _database}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+BROKER_URL = _reader.read("BROKER_URL", env.parse_broker_url, "memory://")
+WORKER_PROCESSES = _reader.whole("WORKER_PROCESSES", 2, most=64)
+WORKER_THREADS = _reader.whole("WORKER_THREADS", 8, least=4, most=64)
+DRAMATIQ_BROKER = dramatiq_broker(BROKER_URL)
+DRAMATIQ_AUTODISCOVER_MODULES = ["actors"]
+
+_email = _reader.read(
+    "EMAIL_URL",
+    env.parse_email_url,
+    env.parse_email_url("smtp://127.0.0.1:2525") if DEBUG else env.parse_email_url("smtp://127.0.0.1:25"),
+)
+EMAIL_BACKEND = _reader.text("EMAIL_BACKEND", _email["EMAIL_BACKEND"])
+EMAIL_HOST = _email["EMAIL_HOST"] or "127.0.0.1"
+EMAIL_PORT = _email["EMAIL_PORT"] or 25
+EMAIL_HOST_USER = _email["EMAIL_HOST_USER"] or ""
+EMAIL_HOST_PASSWORD = _email["EMAIL_HOST_PASSWORD"] or ""
+EMAIL_FILE_PATH = _email["EMAIL_FILE_PATH"]
+EMAIL_USE_TLS = bool(_email.get("EMAIL_USE_TLS"))
+EMAIL_USE_SSL = bool(_email.get("EMAIL_USE_SSL"))
+EMAIL_TIMEOUT = _reader.whole("EMAIL_TIMEOUT", 30, most=600)
+DEFAULT_FROM_EMAIL = _reader.address("DEFAULT_FROM_EMAIL", f"courant@{urlsplit(BASE_URL).hostname or 'localhost'}")
+# Anymail reads this dictionary; each ANYMAIL_… variable is one of its keys.
+ANYMAIL = {name.removeprefix("ANYMAIL_"): value for name, value in os.environ.items() if name.startswith("ANYMAIL_")}
+
+# --- sending ----------------------------------------------------------------------
+RECIPIENT_ALLOW_LIST = _reader.words("RECIPIENT_ALLOW_LIST")
+VERIFIED_SENDER_DOMAINS = _reader.words("VERIFIED_SENDER_DOMAINS")
+BOUNCE_ADDRESS = _reader.address("BOUNCE_ADDRESS")
+UNSUBSCRIBE_MAILBOX = _reader.address("UNSUBSCRIBE_MAILBOX")
+DELIVERY_LANES = _reader.whole("DELIVERY_LANES", 32, most=1000)
+DELIVERY_LEASE_SECONDS = _reader.whole("DELIVERY_LEASE_SECONDS", 60, least=2, most=3600)
+DELIVERY_SLICE_SECONDS = _reader.whole("DELIVERY_SLICE_SECONDS", 20, most=120)
+RETRY_SCALE_PERCENT = _reader.whole("RETRY_SCALE_PERCENT", 100, least=1, most=100)
+
+_reader.raise_problems()
+
+# --- Django ---------------------------------------------------------------------
+# django_dramatiq makes the broker while apps load: an actor imported before it would bind to a default broker.
+INSTALLED_APPS = [
+    "django_dramatiq",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.admin",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "ninja",
+    "core",
+    "accounts",
+    "newsletters",
+]
+MIDDLEWARE = [
+    "core.logs.RequestLogMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+AUTH_USER_MODEL = "accounts.User"
+PASSWORD_HASHERS = ["accounts.hashers.Argon2Hasher"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+_static_storage = "StaticFilesStorage" if DEBUG else "CompressedManifestStaticFilesStorage"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": f"django.contrib.staticfiles.storage.{_static_storage}"
+        if DEBUG
+        else f"whitenoise.storage.{_static_storage}",
+    },
+}
+APPEND_SLASH = False
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
+
+# --- security -------------------------------------------------------------------
+_https = BASE_URL.startswith("https://")
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = _https
+SESSION_COOKIE_NAME = "__Host-session" if _https else "courant-session"
+CSRF_COOKIE_NAME = "__Host-csrf" if _https else "courant-csrf"
+CSRF_TRUSTED_ORIGINS = [BASE_URL] if _https else []
+SECURE_HSTS_SECONDS = 31_536_000 if _https else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = _https
+SECURE_SSL_REDIRECT = _https and not DEBUG
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+if TRUSTED_PROXY_COUNT:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "object-src": ["'none'"],
+        "base-uri": ["'none'"],
+        "form-action": ["'self'"],
+        "frame-ancestors": ["'none'"],
+    },
+}
+
+LOGGING_CONFIG = "core.logs.configure"
+LOGGING = {"level": _reader.text("LOG_LEVEL", "INFO"), "debug": DEBUG}
+# Where `Reader` was asked for a name; the list that .env.example is compared with.
+ENVIRONMENT_NAMES = tuple(_reader.names)

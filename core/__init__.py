@@ -1,0 +1,1 @@
+"""What the other packages stand on: errors, tokens, the doorbell, strict JSON, pagination."""

@@ -1,0 +1,83 @@
+"""Dramatiq middleware that mends what upstream leaves open. One idea a class."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import types
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from dramatiq import Broker, Message, MessageProxy
+from dramatiq.middleware import Middleware, Retries
+
+
+class SafeRetries(Retries):
+    """Retries that never lose a message whose retry could not be published.
+
+    Upstream logs the failure and acknowledges the message, which is then gone; failing it makes
+    the server dead-letter it, which works even while publishing is blocked.
+    Source: https://github.com/Bogdanp/dramatiq/pull/545
+    """
+
+    def after_process_message(
+        self,
+        broker: Broker,
+        message: MessageProxy,
+        *,
+        result: Any = None,
+        exception: BaseException | None = None,
+    ) -> None:
+        try:
+            super().after_process_message(broker, message, result=result, exception=exception)
+        except Exception:
+            message.fail()
+            raise
+
+
+class OneSigterm(Middleware):
+    """Let only the first SIGTERM of a worker process count.
+
+    Heroku and honcho signal the whole process group and the Dramatiq master passes its own signal
+    on; the child takes the second one for "kill at once".
+    """
+
+    def after_process_boot(self, broker: Broker) -> None:
+        handler = signal.getsignal(signal.SIGTERM)
+        if callable(handler):
+            signal.signal(signal.SIGTERM, self._once(handler))
+
+    @staticmethod
+    def _once(
+        handler: Callable[[int, types.FrameType | None], Any],
+    ) -> Callable[[int, types.FrameType | None], Any]:
+        seen: list[int] = []
+
+        def first_only(signum: int, frame: types.FrameType | None) -> None:
+            if not seen:
+                seen.append(signum)
+                handler(signum, frame)
+
+        return first_only
+
+
+class BindMessageId(Middleware):
+    """Put the message's id and actor on every log line written while it is processed."""
+
+    def before_process_message(self, broker: Broker, message: Message[Any]) -> None:
+        structlog.contextvars.bind_contextvars(message_id=message.message_id, actor=message.actor_name)
+
+    def after_process_message(
+        self,
+        broker: Broker,
+        message: Message[Any],
+        *,
+        result: Any = None,
+        exception: BaseException | None = None,
+    ) -> None:
+        with contextlib.suppress(LookupError):
+            structlog.contextvars.unbind_contextvars("message_id", "actor")
+
+    def after_skip_message(self, broker: Broker, message: Message[Any]) -> None:
+        self.after_process_message(broker, message)

@@ -1,0 +1,47 @@
+"""Rows of the service itself: the clock's lease and the answers kept for repeated requests."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models.functions import Now
+
+
+class ClockLease(models.Model):
+    """The one row whose holder is the clock, and what the clock reports about the broker.
+
+    Taken and renewed by a guarded UPDATE on the database's time, so it works on SQLite and behind
+    PgBouncer, and a stopped process loses it after 15 s.
+    """
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    holder = models.UUIDField(null=True)
+    until = models.DateTimeField(db_default=Now())
+    broker_ok_at = models.DateTimeField(null=True)
+    broker_error = models.CharField(max_length=200, default="", blank=True)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=models.Q(id=1), name="clock_lease_is_one_row")]
+
+    def __str__(self) -> str:
+        return f"clock held by {self.holder}"
+
+
+class IdempotencyRecord(models.Model):
+    """The answer already given to a request with an `Idempotency-Key`.
+
+    Stored in the transaction of the effect itself, so a crash between commit and answer replays.
+    `owner` names the caller (an API key's id); `fingerprint` is the SHA-256 of operation and body.
+    """
+
+    owner = models.CharField(max_length=64)
+    key = models.CharField(max_length=255)
+    fingerprint = models.BinaryField(max_length=32)
+    status = models.PositiveSmallIntegerField()
+    body = models.BinaryField()
+    created_at = models.DateTimeField(db_default=Now(), db_index=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["owner", "key"], name="idempotency_owner_key")]
+
+    def __str__(self) -> str:
+        return f"answer {self.status} of {self.created_at}"

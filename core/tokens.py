@@ -1,0 +1,145 @@
+"""Signed links and sealed ids: one HMAC key per purpose, derived from the operator's signing keys.
+
+A *token* goes into links. It names the key that signed it, so links in old mails outlive a rotation:
+the first of `SIGNING_KEYS` signs, all of them verify. A *sealed id* is a row's number made opaque in
+26 letters that survive case folding, short enough for a Message-ID or the local part of an envelope
+sender (RFC 5321: 64 octets).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import functools
+import hashlib
+import hmac
+import struct
+import time
+from dataclasses import dataclass
+
+from django.conf import settings
+
+MAC_BYTES = 16
+SEALED_ID_BYTES = 6
+SEALED_MAC_BYTES = 10
+SEALED_LENGTH = 26
+MAX_TOKEN_LENGTH = 200
+# key id, time of issue in seconds, then the row's number
+_PAYLOAD = struct.Struct(">IIQ")
+
+
+class InvalidTokenError(Exception):
+    """The token was not made by us for this purpose, or was changed."""
+
+
+class ExpiredTokenError(InvalidTokenError):
+    """The token was made by us for this purpose, too long ago."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A verified token: the row's primary key and the token's age in seconds."""
+
+    pk: int
+    age: int
+
+
+@functools.lru_cache(maxsize=64)
+def derive_key(purpose: str, master: str) -> bytes:
+    """Return the 32-byte key for one purpose (HKDF-Expand with one block, RFC 5869)."""
+    extracted = hmac.digest(b"courant", master.encode(), "sha256")
+    return hmac.digest(extracted, purpose.encode() + b"\x01", "sha256")
+
+
+@functools.lru_cache(maxsize=16)
+def key_id(master: str) -> int:
+    """Return the number that tokens carry to name the signing key: 32 bits of its hash."""
+    return int.from_bytes(hashlib.sha256(b"key-id:" + master.encode()).digest()[:4], "big")
+
+
+def make_token(purpose: str, pk: int, *, issued: int | None = None) -> str:
+    """Return a URL-safe token of 43 characters for a row and a purpose such as "unsubscribe".
+
+    `issued` is in seconds since the epoch, now by default; a mail passes the start of its issue,
+    so that every attempt carries the same bytes.
+    """
+    master = settings.SIGNING_KEYS[0]
+    payload = _PAYLOAD.pack(key_id(master), int(time.time()) if issued is None else issued, pk)
+    mac = hmac.digest(derive_key(f"token:{purpose}", master), payload, "sha256")[:MAC_BYTES]
+    return base64.urlsafe_b64encode(payload + mac).rstrip(b"=").decode()
+
+
+def open_token(purpose: str, token: str, *, max_age: int | None = None) -> Opened:
+    """Return what a token says.
+
+    `max_age` is in seconds; without it a token never expires. Raises InvalidTokenError for anything
+    not made by `make_token` with this purpose, ExpiredTokenError for a genuine one that is too old.
+    """
+    raw = _decode(token)
+    payload, mac = raw[: _PAYLOAD.size], raw[_PAYLOAD.size :]
+    if len(raw) != _PAYLOAD.size + MAC_BYTES:
+        raise InvalidTokenError
+    named, issued, pk = _PAYLOAD.unpack(payload)
+    for master in settings.SIGNING_KEYS:
+        if key_id(master) != named:
+            continue
+        expected = hmac.digest(derive_key(f"token:{purpose}", master), payload, "sha256")[:MAC_BYTES]
+        if hmac.compare_digest(mac, expected):
+            age = max(0, int(time.time()) - issued)
+            if max_age is not None and age > max_age:
+                raise ExpiredTokenError
+            return Opened(pk=pk, age=age)
+    raise InvalidTokenError
+
+
+def _decode(token: str) -> bytes:
+    if len(token) > MAX_TOKEN_LENGTH or not token.isascii():
+        raise InvalidTokenError
+    try:
+        raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise InvalidTokenError from error
+    # Base64 has several spellings of the same bytes: only the canonical one is ours.
+    if base64.urlsafe_b64encode(raw).rstrip(b"=").decode() != token:
+        raise InvalidTokenError
+    return raw
+
+
+def seal_id(purpose: str, pk: int) -> str:
+    """Return a row's number as 26 lower-case letters and digits, the same on every call.
+
+    The number is masked with its own 80-bit MAC (a synthetic IV), so that neither order nor count
+    shows. The oldest signing key seals: a rotation changes no Message-ID and no public id.
+    """
+    key = derive_key(f"seal:{purpose}", settings.SIGNING_KEYS[-1])
+    number = pk.to_bytes(SEALED_ID_BYTES, "big")
+    mac = hmac.digest(key, b"mac" + number, "sha256")[:SEALED_MAC_BYTES]
+    return base64.b32encode(_masked(number, mac, key) + mac).rstrip(b"=").decode().lower()
+
+
+def open_sealed_id(purpose: str, sealed: str) -> int:
+    """Return the number in a sealed id, upper or lower case. Raises InvalidTokenError."""
+    if len(sealed) != SEALED_LENGTH or not sealed.isascii():
+        raise InvalidTokenError
+    try:
+        raw = base64.b32decode(sealed.upper() + "======")
+    except (binascii.Error, ValueError) as error:
+        raise InvalidTokenError from error
+    key = derive_key(f"seal:{purpose}", settings.SIGNING_KEYS[-1])
+    pk = int.from_bytes(_masked(raw[:SEALED_ID_BYTES], raw[SEALED_ID_BYTES:], key), "big")
+    if not hmac.compare_digest(seal_id(purpose, pk), sealed.lower()):
+        raise InvalidTokenError
+    return pk
+
+
+def _masked(number: bytes, mac: bytes, key: bytes) -> bytes:
+    mask = hmac.digest(key, b"mask" + mac, "sha256")
+    return bytes(a ^ b for a, b in zip(number, mask, strict=False))
+
+
+def address_digest(address_key: str) -> bytes:
+    """Return the 32-byte HMAC by which a suppressed address is known after its erasure.
+
+    The oldest signing key makes it: rotation puts new keys in front, and digests must not change.
+    """
+    return hmac.digest(derive_key("address", settings.SIGNING_KEYS[-1]), address_key.encode(), "sha256")

@@ -1,0 +1,34 @@
+from newsletters.models.audience_import import Import, ImportPart, ImportRowError
+from newsletters.models.delivery import Delivery, DeliveryState
+from newsletters.models.issue import BodyFormat, Edition, Issue, IssueState
+from newsletters.models.newsletter import Newsletter, OnUncertain, OptIn
+from newsletters.models.notice import Notice, NoticeKind, NoticeState
+from newsletters.models.sender import SenderIdentity
+from newsletters.models.subscriber import Subscriber
+from newsletters.models.subscription import ConsentEvent, Subscription, SubscriptionState
+from newsletters.models.suppression import Suppression, SuppressionReason
+
+__all__ = [
+    "BodyFormat",
+    "ConsentEvent",
+    "Delivery",
+    "DeliveryState",
+    "Edition",
+    "Import",
+    "ImportPart",
+    "ImportRowError",
+    "Issue",
+    "IssueState",
+    "Newsletter",
+    "Notice",
+    "NoticeKind",
+    "NoticeState",
+    "OnUncertain",
+    "OptIn",
+    "SenderIdentity",
+    "Subscriber",
+    "Subscription",
+    "SubscriptionState",
+    "Suppression",
+    "SuppressionReason",
+]
