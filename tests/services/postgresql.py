@@ -1,0 +1,91 @@
+"""A throwaway PostgreSQL server."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from tests.services.processes import Program, Service, ServiceError, find_program
+
+# Tests that kill the server keep its promises on; all others need none of them.
+CARELESS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+SETTINGS = {"max_connections": "200", "shared_buffers": "128MB", "autovacuum_naptime": "5s"}
+
+
+class Postgresql(Service):
+    """One cluster with the superuser `courant`, who needs no password.
+
+    `initdb` refuses root, so root runs it as the system's user `postgres`.
+    """
+
+    name = "postgresql"
+
+    def __init__(self, *, durable: bool = False) -> None:
+        super().__init__()
+        self._settings = SETTINGS if durable else SETTINGS | CARELESS
+        self._user = "postgres" if os.geteuid() == 0 else ""
+        self._data = self.folder / "data"
+        if self._user:
+            account = pwd.getpwnam(self._user)
+            os.chown(self.folder, account.pw_uid, account.pw_gid)
+
+    def url(self, database: str) -> str:
+        """Return the DATABASE_URL of a database."""
+        return f"postgres://courant@127.0.0.1:{self.port}/{database}"
+
+    def start(self) -> None:
+        if not self._data.exists():
+            self._make_cluster()
+        # A killed postmaster leaves its lock file, whose pid somebody else may have by now.
+        (self._data / "postmaster.pid").unlink(missing_ok=True)
+        command = [self._binary("postgres"), "-D", str(self._data), "-p", str(self.port)]
+        command += ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={self.folder}"]
+        for name, value in self._settings.items():
+            command += ["-c", f"{name}={value}"]
+        self.program = self._run(command)
+        self.program.wait_ready(self._accepts, seconds=60)
+
+    def stop(self) -> None:
+        if self.program is not None:
+            self.program.stop(signal.SIGINT)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def create_database(self, name: str) -> str:
+        """Make an empty database and return its URL."""
+        with self.connect() as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        return self.url(name)
+
+    def connect(self, database: str = "postgres") -> psycopg.Connection:
+        """Return a connection that commits each statement."""
+        return psycopg.connect(
+            host="127.0.0.1", port=self.port, user="courant", dbname=database, autocommit=True, connect_timeout=5
+        )
+
+    def _accepts(self) -> bool:
+        try:
+            self.connect().close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def _make_cluster(self) -> None:
+        command = [self._binary("initdb"), "-D", str(self._data), "-U", "courant", "--auth=trust", "--no-sync"]
+        making = self._run([*command, "--encoding=UTF8", "--locale=C.UTF-8"])
+        if making.wait(60):
+            raise ServiceError(f"initdb failed\n{making.tail()}")
+
+    def _run(self, command: list[str]) -> Program:
+        environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
+        return Program(command, log=self.folder / "postgresql.log", environment=environment, user=self._user)
+
+    @staticmethod
+    def _binary(name: str) -> str:
+        folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: -float(path.parent.name))
+        return find_program(name, "postgresql", *map(str, folders))
