@@ -79,6 +79,8 @@ DEFAULT_FROM_EMAIL = _reader.address("DEFAULT_FROM_EMAIL", f"courant@{urlsplit(B
 ANYMAIL = {name.removeprefix("ANYMAIL_"): value for name, value in os.environ.items() if name.startswith("ANYMAIL_")}
 
 # --- sending ----------------------------------------------------------------------
+# Names that never reach anybody (RFC 2606) are taken as addresses only where nothing real is sent.
+ALLOW_TEST_ADDRESSES = _reader.flag("ALLOW_TEST_ADDRESSES", default=DEBUG)
 RECIPIENT_ALLOW_LIST = _reader.words("RECIPIENT_ALLOW_LIST")
 VERIFIED_SENDER_DOMAINS = _reader.words("VERIFIED_SENDER_DOMAINS")
 BOUNCE_ADDRESS = _reader.address("BOUNCE_ADDRESS")

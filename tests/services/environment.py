@@ -28,6 +28,7 @@ def clean_environment() -> dict[str, str]:
         | dict.fromkeys(documented_names(), "")
         | {
             "DEBUG": "0",
+            "ALLOW_TEST_ADDRESSES": "1",
             "SECRET_KEY": secrets.token_urlsafe(48),
             "BASE_URL": "http://news.example.test",
             "ALLOWED_HOSTS": "news.example.test,testserver,127.0.0.1",

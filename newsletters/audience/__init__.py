@@ -1,0 +1,1 @@
+"""Journeys of a reader: joining, leaving, being imported, being suppressed."""

@@ -1,0 +1,1 @@
+"""Journeys of an issue: editing, rendering, starting, fanning out, following its progress."""
