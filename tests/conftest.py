@@ -7,25 +7,32 @@ others inherit it through the environment.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
-from pathlib import Path
+from collections.abc import Iterator
+from typing import TypeVar
 
 import pytest
 from django.conf import settings
 
 from tests.services.environment import clean_environment
 from tests.services.postgresql import Postgresql
+from tests.services.processes import Service
+from tests.services.rabbitmq import Rabbitmq
+from tests.services.redis_server import RedisServer
+from tests.services.sinks import SmtpSink
 
+S = TypeVar("S", bound=Service)
 _started: list[Postgresql] = []
-_folder = pytest.StashKey[Path]()
+_FOLDER = "COURANT_TEST_FOLDER"
 
 
 def pytest_configure(config: pytest.Config) -> None:
     # A worker of xdist has everything from its controller's environment.
     if not hasattr(config, "workerinput"):
-        folder = config.stash[_folder] = Path(tempfile.mkdtemp(prefix="courant-tests-"))
+        folder = os.environ[_FOLDER] = tempfile.mkdtemp(prefix="courant-tests-")
         os.environ.update(clean_environment())
         if os.environ.get("COURANT_TEST_DATABASE", "postgresql") == "sqlite":
             os.environ["DATABASE_URL"] = f"sqlite:///{folder}/courant.sqlite3"
@@ -39,13 +46,59 @@ def pytest_configure(config: pytest.Config) -> None:
         # In memory, connections of several threads would not see one another's transactions as a file's do.
         database.setdefault("TEST", {})["NAME"] = f"{database['NAME']}.test"
 
+    # Pages link to static files by their plain names: collecting them is a deployment's business.
+    static = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+    settings.STORAGES["staticfiles"] = static
+    settings.STATIC_ROOT = os.environ[_FOLDER]
+
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     while _started:
         _started.pop().stop()
-    if _folder in config.stash:
-        shutil.rmtree(config.stash[_folder], ignore_errors=True)
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(os.environ[_FOLDER], ignore_errors=True)
 
 
 def pytest_report_header() -> str:
     return f"database: {settings.DATABASES['default']['ENGINE'].rpartition('.')[2]}"
+
+
+@contextlib.contextmanager
+def _running(service: S) -> Iterator[S]:
+    try:
+        service.start()
+        yield service
+    finally:
+        service.stop()
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Postgresql]:
+    """A second PostgreSQL that keeps its promises when it is killed."""
+    with _running(Postgresql(durable=True)) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rabbitmq() -> Iterator[Rabbitmq]:
+    with _running(Rabbitmq()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[RedisServer]:
+    with _running(RedisServer()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def _smtp_sink() -> Iterator[SmtpSink]:
+    with _running(SmtpSink()) as server:
+        yield server
+
+
+@pytest.fixture
+def smtp_sink(_smtp_sink: SmtpSink) -> SmtpSink:
+    """The scripted sink, empty and with an empty script."""
+    _smtp_sink.clear()
+    return _smtp_sink

@@ -165,6 +165,8 @@ class Service:
     def kill(self) -> None:
         """Kill the server with no chance to save anything."""
         self.running.kill()
+        # The program may have left its children to the kernel, which takes a moment.
+        wait_until(lambda: not answers(self.port), f"{self.name} is gone", seconds=10)
 
     def restart(self) -> None:
         """Kill the server and start it again with what it had on disk."""
