@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import structlog
-from dramatiq import Broker, Message, MessageProxy
+from dramatiq import Broker, MessageProxy
 from dramatiq.middleware import Middleware, Retries
 
 
@@ -30,7 +30,7 @@ class SafeRetries(Retries):
         exception: BaseException | None = None,
     ) -> None:
         try:
-            super().after_process_message(broker, message, result=result, exception=exception)
+            super().after_process_message(broker, message, result=result, exception=exception)  # type: ignore[no-untyped-call]  # upstream left it untyped
         except Exception:
             message.fail()
             raise
@@ -65,13 +65,13 @@ class OneSigterm(Middleware):
 class BindMessageId(Middleware):
     """Put the message's id and actor on every log line written while it is processed."""
 
-    def before_process_message(self, broker: Broker, message: Message[Any]) -> None:
+    def before_process_message(self, broker: Broker, message: MessageProxy) -> None:
         structlog.contextvars.bind_contextvars(message_id=message.message_id, actor=message.actor_name)
 
     def after_process_message(
         self,
         broker: Broker,
-        message: Message[Any],
+        message: MessageProxy,
         *,
         result: Any = None,
         exception: BaseException | None = None,
@@ -79,5 +79,5 @@ class BindMessageId(Middleware):
         with contextlib.suppress(LookupError):
             structlog.contextvars.unbind_contextvars("message_id", "actor")
 
-    def after_skip_message(self, broker: Broker, message: Message[Any]) -> None:
+    def after_skip_message(self, broker: Broker, message: MessageProxy) -> None:
         self.after_process_message(broker, message)

@@ -1,4 +1,4 @@
-"""Public ids: a prefix and a UUID in 26 characters (the TypeID specification, v0.3), such as iss_01k…"""
+"""Public ids such as iss_01k…: a prefix and a UUID in 26 characters (the TypeID specification, v0.3)."""
 
 from __future__ import annotations
 
