@@ -1,0 +1,319 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.db.models.functions import Now
+
+from core.errors import ConflictError, GoneError, InvalidError, NotFoundError
+from newsletters.audience.subscribing import confirm, erase_subscriber, subscribe, unsubscribe, update_subscriber
+from newsletters.audience.suppressing import is_suppressed, suppress
+from newsletters.models import (
+    ConsentEvent,
+    Delivery,
+    DeliveryState,
+    Newsletter,
+    Notice,
+    OptIn,
+    Subscriber,
+    Subscription,
+    SubscriptionState,
+    SuppressionReason,
+)
+from tests import cast
+
+pytestmark = pytest.mark.django_db
+PENDING, ACTIVE, UNSUBSCRIBED = SubscriptionState.PENDING, SubscriptionState.ACTIVE, SubscriptionState.UNSUBSCRIBED
+
+
+def join(newsletter: Newsletter, *, confirmed: bool = False, address: str = cast.ADA, **fields: Any) -> Subscription:
+    return subscribe(newsletter, address=address, consent_source="a test", confirmed=confirmed, **fields)
+
+
+def history(subscription: Subscription) -> list[tuple[str, str]]:
+    return list(subscription.consent_events.order_by("id").values_list("state", "source"))
+
+
+def state_of(subscription: Subscription) -> str:
+    return Subscription.objects.get(pk=subscription.pk).state
+
+
+def test_a_new_reader_is_pending_and_gets_one_confirmation_mail() -> None:
+    newsletter = cast.make_newsletter()
+    subscription = join(newsletter, name=" Ada ", attributes={"city": "London"})
+    subscriber = subscription.subscriber
+    assert (subscription.state, subscriber.name, subscriber.attributes) == (PENDING, "Ada", {"city": "London"})
+    assert history(subscription) == [(PENDING, "subscribe")]
+    assert ConsentEvent.objects.get().detail == "a test"
+    notice = Notice.objects.get()
+    assert (notice.kind, notice.to_address, notice.subscription) == ("confirmation", cast.ADA, subscription)
+
+
+def test_a_reader_vouched_for_is_active_without_a_mail() -> None:
+    subscription = join(cast.make_newsletter(), confirmed=True)
+    assert history(subscription) == [(ACTIVE, "subscribe")]
+    assert not Notice.objects.exists()
+
+
+def test_a_newsletter_with_single_opt_in_takes_a_new_reader_at_once() -> None:
+    subscription = join(cast.make_newsletter(opt_in=OptIn.SINGLE))
+    assert subscription.state == ACTIVE
+    assert not Notice.objects.exists()
+
+
+def test_subscribing_twice_changes_nothing_and_sends_no_second_mail() -> None:
+    newsletter = cast.make_newsletter()
+    first = join(newsletter, name="Ada")
+    second = join(newsletter, name="Somebody else", address="ADA@EXAMPLE.ORG")
+    assert first == second
+    assert Subscriber.objects.get().name == "Ada"
+    assert history(first) == [(PENDING, "subscribe")]
+    assert Notice.objects.count() == 1
+
+
+def test_a_pending_reader_gets_another_confirmation_mail_after_a_day() -> None:
+    newsletter = cast.make_newsletter()
+    join(newsletter)
+    Notice.objects.update(created_at=Now() - timedelta(hours=23))
+    join(newsletter)
+    assert Notice.objects.count() == 1
+    Notice.objects.update(created_at=Now() - timedelta(hours=25))
+    join(newsletter)
+    assert Notice.objects.count() == 2
+
+
+def test_one_address_in_two_newsletters_is_one_subscriber() -> None:
+    first = cast.make_newsletter()
+    join(first)
+    join(cast.make_newsletter(first.publisher))
+    join(cast.make_newsletter())
+    assert (Subscriber.objects.count(), Subscription.objects.count()) == (2, 3)
+
+
+def test_a_pending_reader_becomes_active_when_vouched_for() -> None:
+    newsletter = cast.make_newsletter()
+    join(newsletter)
+    assert history(join(newsletter, confirmed=True)) == [(PENDING, "subscribe"), (ACTIVE, "subscribe")]
+
+
+def test_a_suppressed_address_is_stored_and_gets_no_mail() -> None:
+    newsletter = cast.make_newsletter()
+    digest = bytes(cast.make_subscriber(newsletter.publisher).address_digest)
+    suppress(newsletter.publisher_id, digest, SuppressionReason.BOUNCED)
+    suppress(newsletter.publisher_id, digest, SuppressionReason.MANUAL)
+    assert is_suppressed(newsletter.publisher_id, digest)
+    assert not is_suppressed(newsletter.publisher_id + 1, digest)
+    assert join(newsletter).state == PENDING
+    assert not Notice.objects.exists()
+
+
+def test_confirming_makes_active_once_however_often_it_is_asked() -> None:
+    subscription = join(cast.make_newsletter())
+    assert confirm(subscription.pk).state == ACTIVE
+    assert confirm(subscription.pk).state == ACTIVE
+    assert history(subscription) == [(PENDING, "subscribe"), (ACTIVE, "confirmation")]
+
+
+def test_confirming_does_not_bring_back_a_reader_who_left() -> None:
+    subscription = join(cast.make_newsletter())
+    unsubscribe(subscription.pk, source="api")
+    with pytest.raises(GoneError, match="left"):
+        confirm(subscription.pk)
+    assert state_of(subscription) == UNSUBSCRIBED
+
+
+def test_an_old_link_does_not_confirm_a_newer_request() -> None:
+    newsletter = cast.make_newsletter()
+    subscription = join(newsletter)
+    unsubscribe(subscription.pk, source="api")
+    join(newsletter)
+    with pytest.raises(GoneError):
+        confirm(subscription.pk, link_age=timedelta(hours=1))
+    assert state_of(subscription) == PENDING
+    assert confirm(subscription.pk, link_age=timedelta(seconds=2)).state == ACTIVE
+
+
+def test_confirming_something_unknown_is_not_found() -> None:
+    with pytest.raises(NotFoundError):
+        confirm(4711)
+
+
+def test_leaving_twice_writes_one_line_and_leaving_nothing_is_no_error() -> None:
+    subscription = join(cast.make_newsletter(), confirmed=True)
+    unsubscribe(subscription.pk, source="one_click")
+    unsubscribe(subscription.pk, source="api")
+    unsubscribe(4711, source="api")
+    assert history(subscription) == [(ACTIVE, "subscribe"), (UNSUBSCRIBED, "one_click")]
+
+
+def test_nobody_can_vouch_for_a_reader_who_left() -> None:
+    newsletter = cast.make_newsletter()
+    subscription = join(newsletter, confirmed=True)
+    unsubscribe(subscription.pk, source="api")
+    with pytest.raises(ConflictError) as caught:
+        join(newsletter, confirmed=True)
+    assert caught.value.code == "reader_unsubscribed"
+    join(newsletter)
+    with pytest.raises(ConflictError):
+        join(newsletter, confirmed=True)
+    assert state_of(subscription) == PENDING
+
+
+@pytest.mark.parametrize("policy", [OptIn.SINGLE, OptIn.DOUBLE])
+def test_a_reader_who_left_comes_back_by_confirming_a_new_request(policy: OptIn) -> None:
+    newsletter = cast.make_newsletter(opt_in=policy)
+    subscription = join(newsletter, confirmed=True)
+    unsubscribe(subscription.pk, source="api")
+    assert join(newsletter).state == PENDING
+    assert join(newsletter).state == PENDING
+    assert Notice.objects.count() == 1
+    assert confirm(subscription.pk).state == ACTIVE
+
+
+def test_a_reader_who_confirmed_and_left_may_ask_again_on_the_same_day() -> None:
+    newsletter = cast.make_newsletter()
+    subscription = join(newsletter)
+    confirm(subscription.pk)
+    unsubscribe(subscription.pk, source="api")
+    join(newsletter)
+    join(newsletter)
+    assert Notice.objects.count() == 2
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"address": "nobody"}, "invalid_address"),
+        ({"name": "a" * 101}, "too_long"),
+        ({"name": "Ada\nBcc: x@y.co"}, "control_character"),
+        ({"name": "Ada\x85"}, "control_character"),
+        ({"name": "Ada\u2028"}, "control_character"),
+        ({"name": "Ada\ud800"}, "control_character"),
+        ({"name": "Ada\x00"}, "control_character"),
+        ({"attributes": {"City": "x"}}, "invalid_attribute_name"),
+        ({"attributes": {"a" * 41: "x"}}, "invalid_attribute_name"),
+        ({"attributes": {"city": "x" * 1025}}, "invalid_attribute_value"),
+        ({"attributes": {"city": "a\x00"}}, "invalid_attribute_value"),
+        ({"attributes": {"city": float("nan")}}, "invalid_attribute_value"),
+        ({"attributes": {"city": 10**400}}, "invalid_attribute_value"),
+        ({"attributes": {"city": {"deep": []}}}, "invalid_attribute_value"),
+        ({"attributes": {f"a{number}": 1 for number in range(65)}}, "too_many_attributes"),
+        ({"consent_source": " "}, "invalid_consent_source"),
+        ({"consent_source": "x" * 201}, "invalid_consent_source"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_refused_and_nothing_is_stored(fields: dict[str, Any], code: str) -> None:
+    newsletter = cast.make_newsletter()
+    with pytest.raises(InvalidError) as caught:
+        subscribe(newsletter, **({"address": cast.ADA, "consent_source": "a test", "confirmed": True} | fields))
+    assert caught.value.code == code
+    assert not Subscriber.objects.exists()
+
+
+def test_a_hundred_emoji_are_a_name() -> None:
+    name = "\U0001f600" * 100
+    assert join(cast.make_newsletter(), name=name).subscriber.name == name
+
+
+def test_updating_a_reader_replaces_only_what_is_given() -> None:
+    subscriber = join(cast.make_newsletter(), name="Ada", attributes={"city": "London"}).subscriber
+    assert update_subscriber(subscriber, attributes={"city": "Paris"}).name == "Ada"
+    changed = update_subscriber(subscriber, name="Countess")
+    assert (changed.name, changed.attributes) == ("Countess", {"city": "Paris"})
+
+
+def test_erasing_a_reader_keeps_the_ledger_without_the_reader() -> None:
+    newsletter = cast.make_newsletter()
+    subscription = join(newsletter, confirmed=True, name="Ada")
+    subscriber = subscription.subscriber
+    suppress(newsletter.publisher_id, bytes(subscriber.address_digest), SuppressionReason.COMPLAINED)
+    queued, sent = (
+        Delivery.objects.create(
+            issue=cast.make_issue(newsletter),
+            subscription=subscription,
+            state=state,
+            merge={"subscriber.name": "Ada"},
+            reply_text=f"<{cast.ADA}> greylisted",
+        )
+        for state in (DeliveryState.QUEUED, DeliveryState.SENT)
+    )
+    other = cast.make_reader(newsletter, address=cast.BORIS)
+    untouched = Delivery.objects.create(issue=queued.issue, subscription=other, merge={"subscriber.name": "Boris"})
+
+    erase_subscriber(subscriber)
+    erase_subscriber(subscriber)
+
+    for delivery in (queued, sent, untouched):
+        delivery.refresh_from_db()
+    assert (queued.state, queued.reason, queued.subscription_id) == (DeliveryState.SUPPRESSED, "erased", None)
+    assert queued.settled_at is not None
+    assert (sent.state, sent.reason, sent.subscription_id) == (DeliveryState.SENT, None, None)
+    assert (queued.merge, queued.reply_text, sent.merge, sent.reply_text) == (None, None, None, None)
+    assert (untouched.state, untouched.merge) == (DeliveryState.QUEUED, {"subscriber.name": "Boris"})
+    assert list(Subscriber.objects.all()) == [other.subscriber]
+    assert is_suppressed(newsletter.publisher_id, bytes(subscriber.address_digest))
+
+
+def at_once(count: int, act: Callable[[int], object]) -> list[BaseException]:
+    """Run `act` in `count` threads that start together; return what they raised."""
+    start, raised = threading.Barrier(count), list[BaseException]()
+
+    def body(number: int) -> None:
+        try:
+            start.wait()
+            act(number)
+        except Exception as error:  # noqa: BLE001  # the test looks at every one
+            raised.append(error)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=body, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return raised
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_same_address_from_many_at_once_is_one_reader_and_one_mail() -> None:
+    newsletter = cast.make_newsletter()
+    spellings = ["ada@example.org", "ADA@example.org", "ada@EXAMPLE.org", "Ada@Example.Org"]
+    assert at_once(8, lambda number: join(newsletter, address=spellings[number % 4])) == []
+    assert (Subscriber.objects.count(), Subscription.objects.count(), ConsentEvent.objects.count()) == (1, 1, 1)
+    assert Notice.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_confirming_and_leaving_at_once_keeps_state_and_log_in_step() -> None:
+    subscription = join(cast.make_newsletter())
+
+    def act(number: int) -> None:
+        if number % 2:
+            unsubscribe(subscription.pk, source="one_click")
+        else:
+            confirm(subscription.pk)
+
+    assert {type(error) for error in at_once(6, act)} <= {GoneError}
+    assert history(subscription)[-1][0] == state_of(subscription) == UNSUBSCRIBED
+    assert [state for state, _ in history(subscription)].count(UNSUBSCRIBED) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_subscribing_while_being_erased_never_fails() -> None:
+    newsletter = cast.make_newsletter()
+    for _ in range(5):
+        subscriber = join(newsletter, confirmed=True).subscriber
+
+        def act(number: int, subscriber: Subscriber = subscriber) -> None:
+            if number:
+                join(newsletter, confirmed=True)
+            else:
+                erase_subscriber(subscriber)
+
+        assert at_once(4, act) == []
+        assert Subscription.objects.count() == Subscriber.objects.count() <= 1
