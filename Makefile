@@ -1,0 +1,34 @@
+.DEFAULT_GOAL := help
+.PHONY: demo test lint requirements bench help
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## Send a sample issue to 1,000 readers, then serve the site (ONCE=1: stop after the summary)
+	@.ci/packages demo
+	@.ci/venv demo
+	@DEBUG=1 .venv/bin/python manage.py demo $(if $(ONCE),--once)
+
+test: ## Run all tests against throwaway servers (T=tests/core: a part of them)
+	@.ci/packages test
+	@.ci/venv dev
+	@.ci/test $(T)
+
+lint: ## Check style, types, layering, migrations and the deployment settings
+	@.ci/packages demo
+	@.ci/venv dev
+	@.ci/lint
+
+bench: ## Measure deliveries a second on this machine
+	@.ci/packages test
+	@.ci/venv dev
+	@.venv/bin/python -m benchmarks
+
+requirements: ## Choose the newest allowed versions and write requirements/*.txt
+	@.ci/packages demo
+	@.ci/venv dev
+	@for name in base demo dev; do \
+		.venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+			--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command 'make requirements' \
+			--output-file requirements/$$name.txt requirements/$$name.in || exit 1; \
+	done
