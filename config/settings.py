@@ -100,13 +100,14 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
-    "django.contrib.admin",
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "ninja",
     "core",
     "accounts",
     "newsletters",
+    # After core, whose templates replace some of its own.
+    "django.contrib.admin",
 ]
 MIDDLEWARE = [
     "core.logs.RequestLogMiddleware",

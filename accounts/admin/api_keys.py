@@ -1,0 +1,106 @@
+"""API keys: made here, shown once, revoked here. Only owners."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+
+from accounts.admin.base import BaseAdmin, JourneyForm
+from accounts.admin.steps import Step
+from accounts.keys import create_key, revoke
+from accounts.models import ApiKey, Role, Scope
+
+MAX_DAYS = 3650
+
+
+class ApiKeyForm(JourneyForm[ApiKey]):
+    scopes = forms.MultipleChoiceField(choices=Scope.choices, widget=forms.CheckboxSelectMultiple)
+    days = forms.IntegerField(
+        label="Valid for days", required=False, min_value=1, max_value=MAX_DAYS, help_text="Empty: until it is revoked."
+    )
+    # The key itself, there only while the answer to its creation is written.
+    text = ""
+
+    class Meta:
+        model = ApiKey
+        fields = ("publisher", "name")
+
+    def carry_out(self) -> ApiKey:
+        given = self.cleaned_data
+        key, self.text = create_key(
+            given["publisher"],
+            name=given["name"],
+            scopes=given["scopes"],
+            expires_in=timedelta(days=given["days"]) if given["days"] else None,
+            created_by=self.user,
+        )
+        return key
+
+    def save(self, commit: bool = True) -> ApiKey:
+        key = super().save(commit)
+        key.__dict__["text"] = self.text
+        return key
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(BaseAdmin[ApiKey]):
+    form = ApiKeyForm
+    writers = frozenset({Role.OWNER})
+    list_display = (
+        "name",
+        "prefix",
+        "publisher",
+        "scope_list",
+        "created_at",
+        "last_used_at",
+        "expires_at",
+        "revoked_at",
+    )
+    list_select_related = ("publisher",)
+    search_fields = ("name", "prefix")
+    steps = (
+        Step(
+            name="revoke",
+            label="Revoke…",
+            done="revoked.",
+            run=revoke,
+            question="Revoke these keys? Programs that use them are refused from their next request on.",
+            shown=lambda key: key.revoked_at is None,
+            danger=True,
+        ),
+    )
+
+    def has_change_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
+        return False
+
+    def get_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> tuple[str, ...]:
+        if obj is None:
+            return ("publisher", "name", "scopes", "days")
+        times = ("created_by", "created_at", "expires_at", "last_used_at", "revoked_at")
+        return ("uid", "publisher", "name", "prefix", "scope_list", *times)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> tuple[str, ...]:
+        return () if obj is None else self.get_fields(request, obj)
+
+    def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None) -> HttpResponse:
+        """Answer with the key itself, on a page that is neither stored nor reachable again."""
+        context: dict[str, Any] = {
+            **self.admin_site.each_context(request),
+            "title": "Your new API key",
+            "opts": self.opts,
+            "key": obj,
+            "text": obj.__dict__["text"],
+            "media": self.media,
+        }
+        response = TemplateResponse(request, "admin/courant_new_key.html", context)
+        response["Cache-Control"] = "no-store"
+        return response
+
+    @admin.display(description="scopes")
+    def scope_list(self, key: ApiKey) -> str:
+        return ", ".join(key.scopes)

@@ -1,0 +1,67 @@
+"""People who sign in. Only superusers see them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth import admin as auth_admin
+from django.contrib.auth import forms as auth_forms
+from django.http import HttpRequest
+
+from accounts.models import Membership, User
+
+
+class NewUserForm(auth_forms.AdminUserCreationForm[User]):
+    class Meta:
+        model = User
+        fields = ("email",)
+
+
+class UserForm(auth_forms.UserChangeForm[User]):
+    class Meta:
+        model = User
+        fields = "__all__"
+
+
+class MembershipsOfUser(admin.TabularInline[Membership, User]):
+    model = Membership
+    extra = 0
+    fields = ("publisher", "role")
+
+
+@admin.register(User)
+class UserAdmin(auth_admin.UserAdmin[User]):
+    """Django's own pages, with the e-mail address in place of a user name and memberships for rights."""
+
+    form = UserForm
+    add_form = NewUserForm
+    inlines = (MembershipsOfUser,)
+    ordering = ("email",)
+    list_display = ("email", "name", "is_staff", "is_superuser", "last_login")
+    list_filter = ("is_staff", "is_superuser", "is_active")
+    search_fields = ("email", "name")
+    filter_horizontal = ()
+    readonly_fields = ("last_login", "date_joined")
+    fieldsets = (
+        (None, {"fields": ("email", "password", "name")}),
+        ("Access", {"fields": ("is_active", "is_staff", "is_superuser")}),
+        ("Times", {"fields": ("last_login", "date_joined")}),
+    )
+    add_fieldsets = ((None, {"fields": ("email", "usable_password", "password1", "password2")}),)
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return request.user.is_active and request.user.is_superuser
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.has_module_permission(request)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return self.has_module_permission(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.has_module_permission(request)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        # Somebody who leaves is made inactive: what they did keeps its name.
+        return False

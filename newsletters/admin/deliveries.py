@@ -1,0 +1,65 @@
+"""The ledger, read-only: who got what, what the relay said, what is still to do."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from accounts.admin import BaseAdmin
+from newsletters.admin.filters import IssueFilter
+from newsletters.models import Delivery
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(BaseAdmin[Delivery]):
+    publisher_path = "issue__newsletter__publisher"
+    addable = changeable = False
+    list_display = ("uid", "address", "issue_subject", "state", "attempts", "last_reply", "uncertain", "settled_at")
+    list_filter = (IssueFilter, "state", "uncertain")
+    list_select_related = ("issue", "subscription__subscriber")
+    search_fields = ("subscription__subscriber__address_key",)
+    search_help_text = "An address, or how it begins."
+    fields = (
+        "uid",
+        "issue",
+        "address",
+        "state",
+        "reason",
+        "attempts",
+        "last_reply",
+        "uncertain",
+        "uncertain_outcomes",
+        "kills",
+        "next_at",
+        "intent_at",
+        "created_at",
+        "settled_at",
+    )
+    readonly_fields = fields
+
+    def get_search_results(
+        self,
+        request: HttpRequest,
+        queryset: QuerySet[Delivery],
+        search_term: str,
+    ) -> tuple[QuerySet[Delivery], bool]:
+        term = search_term.strip().lower()
+        if not term:
+            return queryset, False
+        # A whole address and a beginning can both use the index; "contains" would read every reader.
+        lookup = "" if "@" in term else "__startswith"
+        return queryset.filter(**{f"subscription__subscriber__address_key{lookup}": term}), False
+
+    @admin.display(description="reader")
+    def address(self, row: Delivery) -> str:
+        return row.subscription.subscriber.address if row.subscription else "erased"
+
+    @admin.display(description="issue")
+    def issue_subject(self, row: Delivery) -> str:
+        return row.issue.subject
+
+    @admin.display(description="last reply")
+    def last_reply(self, row: Delivery) -> str:
+        parts = [row.reply_phase, row.reply_code, row.reply_status, row.reply_text]
+        return " ".join(str(part) for part in parts if part) or (row.reason or "")

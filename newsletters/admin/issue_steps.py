@@ -1,0 +1,76 @@
+"""What can be done to an issue with one button, each by the function that the API calls too."""
+
+from __future__ import annotations
+
+from accounts.admin import Step
+from newsletters.models import Issue, IssueState, Subscription, SubscriptionState
+from newsletters.publishing.editing import delete_issue
+from newsletters.publishing.sending import cancel, pause, resume, send, unschedule
+
+
+def active_readers(issue: Issue) -> int:
+    """Return how many readers would get the issue if it were sent now."""
+    return Subscription.objects.filter(newsletter_id=issue.newsletter_id, state=SubscriptionState.ACTIVE).count()
+
+
+def _with_readers(issue: Issue) -> str:
+    readers = active_readers(issue)
+    return f"“{issue.subject}” of {issue.newsletter.name} to {readers:,} {'reader' if readers == 1 else 'readers'}"
+
+
+def _with_newsletter(issue: Issue) -> str:
+    return f"“{issue.subject}” of {issue.newsletter.name}"
+
+
+STEPS = (
+    Step[Issue](
+        name="send",
+        label="Send…",
+        done="sending has begun.",
+        run=lambda issue: send(issue.pk),
+        question="Send now? A mail that has left cannot be called back.",
+        describe=_with_readers,
+        shown=lambda issue: issue.state in (IssueState.DRAFT, IssueState.SCHEDULED),
+    ),
+    Step[Issue](
+        name="unschedule",
+        label="Unschedule",
+        done="a draft again.",
+        run=lambda issue: unschedule(issue.pk),
+        shown=lambda issue: issue.state == IssueState.SCHEDULED,
+    ),
+    Step[Issue](
+        name="pause",
+        label="Pause",
+        done="paused. Mails that were already in flight still arrive.",
+        run=lambda issue: pause(issue.pk),
+        shown=lambda issue: issue.state == IssueState.SENDING,
+    ),
+    Step[Issue](
+        name="resume",
+        label="Resume",
+        done="sending again.",
+        run=lambda issue: resume(issue.pk),
+        shown=lambda issue: issue.state == IssueState.PAUSED,
+    ),
+    Step[Issue](
+        name="cancel",
+        label="Cancel…",
+        done="cancelled.",
+        run=lambda issue: cancel(issue.pk),
+        question="Cancel for good? Readers who have not got it yet will not get it.",
+        describe=_with_newsletter,
+        shown=lambda issue: issue.state in (IssueState.SENDING, IssueState.PAUSED, IssueState.BLOCKED),
+        danger=True,
+    ),
+    Step[Issue](
+        name="delete_issue",
+        label="Delete…",
+        done="deleted.",
+        run=delete_issue,
+        question="Delete these drafts?",
+        describe=_with_newsletter,
+        shown=lambda issue: issue.state == IssueState.DRAFT,
+        danger=True,
+    ),
+)
