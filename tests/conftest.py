@@ -8,10 +8,11 @@ others inherit it through the environment.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import pytest
@@ -23,8 +24,12 @@ from tests.services.processes import Service
 from tests.services.rabbitmq import Rabbitmq
 from tests.services.redis_server import RedisServer
 from tests.services.sinks import SmtpSink
+from tests.services.site import Site
 
 S = TypeVar("S", bound=Service)
+_numbers = itertools.count(1)
+# The three ways to run Courant that every promise holds for.
+SET_UPS = ("embedded", "rabbitmq", "redis")
 _started: list[Postgresql] = []
 _FOLDER = "COURANT_TEST_FOLDER"
 
@@ -102,3 +107,35 @@ def smtp_sink(_smtp_sink: SmtpSink) -> SmtpSink:
     """The scripted sink, empty and with an empty script."""
     _smtp_sink.clear()
     return _smtp_sink
+
+
+@pytest.fixture
+def make_site(request: pytest.FixtureRequest, smtp_sink: SmtpSink) -> Iterator[Callable[..., Site]]:
+    """Return a maker of sites with an empty, migrated database: `make_site("redis", LOG_LEVEL="DEBUG")`."""
+    made: list[Site] = []
+
+    def make(set_up: str, **variables: str) -> Site:
+        if set_up == "embedded":
+            database_url = f"sqlite:///{os.environ[_FOLDER]}/site-{next(_numbers)}.sqlite3"
+            broker_url = "memory://"
+        else:
+            server: Postgresql = request.getfixturevalue("postgresql")
+            database_url = server.create_database(f"site_{next(_numbers)}")
+            broker_url = request.getfixturevalue(set_up).url
+        site = Site(database_url=database_url, broker_url=broker_url, email_url=smtp_sink.url, **variables)
+        made.append(site)
+        site.set_up()
+        return site
+
+    yield make
+    for site in made:
+        site.stop()
+
+
+@pytest.fixture(params=SET_UPS)
+def site(request: pytest.FixtureRequest, make_site: Callable[..., Site]) -> Site:
+    """A site on each of the three set-ups, with its web process and one worker running."""
+    made = make_site(request.param)
+    made.start_web()
+    made.start_worker()
+    return made

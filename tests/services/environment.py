@@ -8,12 +8,14 @@ import secrets
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+# Read by config/gunicorn.py, since gunicorn starts before the settings do.
+GUNICORN_NAMES = {"PORT", "WEB_CONCURRENCY", "WEB_THREADS"}
 _ASSIGNMENT = re.compile(r"^#? ?([A-Z][A-Z0-9_]*)=", re.MULTILINE)
 
 
 def documented_names() -> set[str]:
     """Return every variable that `.env.example` describes."""
-    return set(_ASSIGNMENT.findall((ROOT / ".env.example").read_text()))
+    return set(_ASSIGNMENT.findall((ROOT / ".env.example").read_text(encoding="utf-8")))
 
 
 def clean_environment() -> dict[str, str]:
@@ -25,7 +27,7 @@ def clean_environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("DJANGO_", "ANYMAIL_"))}
     return (
         kept
-        | dict.fromkeys(documented_names(), "")
+        | dict.fromkeys(documented_names() - GUNICORN_NAMES, "")
         | {
             "DEBUG": "0",
             "ALLOW_TEST_ADDRESSES": "1",
