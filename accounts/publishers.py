@@ -1,0 +1,48 @@
+"""Making a publisher, with its first owner where there is one."""
+
+from __future__ import annotations
+
+import zoneinfo
+
+from django.db import transaction
+
+from accounts.models import Membership, Publisher, Role, User
+from core.errors import NotFoundError, invalid_field
+from core.public_ids import decode
+
+MAX_NAME_LENGTH = 100
+
+
+@transaction.atomic
+def create_publisher(
+    *, name: str, time_zone: str = "UTC", owner_email: str = "", owner_password: str | None = None
+) -> Publisher:
+    """Store a publisher; `owner_email` names its owner, who is created when unknown.
+
+    A new owner may sign in to the admin when a password is given. Raises InvalidError for an empty or
+    long name and for an unknown time zone.
+    """
+    if not name.strip() or len(name) > MAX_NAME_LENGTH or not name.isprintable():
+        raise invalid_field("/name", "invalid_name", f"A name has 1 to {MAX_NAME_LENGTH} printable characters.")
+    if time_zone not in zoneinfo.available_timezones():
+        raise invalid_field("/time_zone", "unknown_time_zone", "Name a time zone such as Europe/Berlin.")
+    publisher = Publisher.objects.create(name=name, time_zone=time_zone)
+    if owner_email:
+        owner = User.objects.filter(email__iexact=owner_email).first()
+        if owner is None:
+            owner = User.objects.create_user(owner_email, owner_password, is_staff=owner_password is not None)
+        Membership.objects.create(publisher=publisher, user=owner, role=Role.OWNER)
+    return publisher
+
+
+def find_publisher(name_or_id: str) -> Publisher:
+    """Return the publisher with this public id or this name.
+
+    Raises NotFoundError when there is none, or when several share the name.
+    """
+    found = Publisher.objects.filter(name=name_or_id)[:2]
+    if name_or_id.startswith("pub_"):
+        found = Publisher.objects.filter(public_id=decode("pub", name_or_id))[:2]
+    if len(found) != 1:
+        raise NotFoundError("publisher_not_found", f"{len(found)} publishers match; name one by its id (pub_…).")
+    return found[0]

@@ -1,0 +1,50 @@
+"""Health: `/healthz` says that the process answers, `/readyz` that it can serve."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import DatabaseError, InterfaceError, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.http import HttpRequest, JsonResponse
+from django.views.decorators.http import require_safe
+
+from core.models import ClockLease
+
+
+@require_safe
+def healthz(_request: HttpRequest) -> JsonResponse:
+    """Answer 200 as long as the process runs; asks nobody else."""
+    return JsonResponse({"status": "ok"})
+
+
+@require_safe
+def readyz(_request: HttpRequest) -> JsonResponse:
+    """Answer 200 when the database answers and every migration is applied, else 503.
+
+    The broker's state is shown as the clock last reported it; requests need no broker.
+    """
+    try:
+        pending = pending_migrations()
+        broker = {} if pending else broker_report()
+    except (DatabaseError, InterfaceError):
+        return JsonResponse({"status": "unavailable", "database": "unreachable"}, status=503)
+    state: dict[str, Any] = {"database": "ok", "migrations": "pending" if pending else "applied"}
+    if pending:
+        return JsonResponse({"status": "unavailable", **state, "pending_migrations": pending}, status=503)
+    return JsonResponse({"status": "ok", **state, "broker": broker})
+
+
+def pending_migrations() -> list[str]:
+    """Return the names of migrations that are not applied, such as "newsletters.0002_guards"."""
+    executor = MigrationExecutor(connection)
+    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    return [f"{migration.app_label}.{migration.name}" for migration, _backwards in plan]
+
+
+def broker_report() -> dict[str, Any]:
+    """Return what the clock last found: `state` is ok, unreachable or unknown (no worker has run yet)."""
+    lease = ClockLease.objects.filter(pk=1).first()
+    if lease is None or (lease.broker_ok_at is None and not lease.broker_error):
+        return {"state": "unknown", "last_ok_at": None}
+    return {"state": "unreachable" if lease.broker_error else "ok", "last_ok_at": lease.broker_ok_at}

@@ -1,0 +1,132 @@
+"""The parser of JSON bodies: what is ambiguous, lossy or hostile is refused instead of repaired.
+
+Python's `json` takes the last of two equal keys, NaN, UTF-16 and lone surrogates; a database then stores
+something other than the client meant, or fails (RFC 8259 sections 4, 6, 8; RFC 7493, I-JSON).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from typing import Any, Never
+
+from django.http import HttpRequest
+from ninja.parser import Parser
+
+from core.errors import BadRequestError, CourantError, UnsupportedMediaTypeError, invalid_field
+
+MAX_DEPTH = 32
+MAX_INTEGER_DIGITS = 19
+MAX_NAME_SHOWN = 60
+
+
+class StrictParser(Parser):
+    """Reads the body of every JSON operation; raises CourantError (400, 415 or 422)."""
+
+    def parse_body(self, request: HttpRequest) -> dict[str, Any]:
+        check_media_type(request, "application/json")
+        return parse_object(request.body)
+
+
+def check_media_type(request: HttpRequest, expected: str) -> None:
+    """Refuse a body of another type, another charset or a content encoding with 415."""
+    encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        raise UnsupportedMediaTypeError("content_encoding_not_supported", "Send the body without Content-Encoding.")
+    charset = (request.content_params or {}).get("charset", "utf-8").lower()
+    if request.content_type != expected or charset not in ("utf-8", "utf8"):
+        raise UnsupportedMediaTypeError(
+            "media_type_not_supported", f"Send the body as {expected} in UTF-8 and say so in Content-Type."
+        )
+
+
+def parse_object(raw: bytes) -> dict[str, Any]:
+    """Return the JSON object in `raw`.
+
+    Raises BadRequestError for what is not JSON in UTF-8, InvalidError for JSON with two equal keys,
+    numbers beyond 64 bits or not finite, NUL, lone surrogates, depth over 32, or for anything but an object.
+    """
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BadRequestError("invalid_json", "The body is not valid UTF-8.") from error
+    if text.startswith("\ufeff"):
+        raise BadRequestError("invalid_json", "The body begins with a byte order mark.")
+    try:
+        value = json.loads(
+            text,
+            object_pairs_hook=_object,
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+            parse_int=_integer,
+        )
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise BadRequestError("invalid_json", f"The body is not JSON: {error.msg} at {where}.") from error
+    except RecursionError as error:
+        raise BadRequestError("invalid_json", "The body is nested too deeply.") from error
+    if not isinstance(value, dict):
+        raise invalid_field("", "object_expected", "The body must be a JSON object.")
+    for fault in _faults(value):
+        raise fault
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise invalid_field(
+            f"/{escape(twice[:MAX_NAME_SHOWN])}", "duplicate_key", "The same key stands twice in an object."
+        )
+    return result
+
+
+def _refuse_constant(name: str) -> Never:
+    raise invalid_field("", "number_not_finite", f"{name} is not a JSON number.")
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise invalid_field("", "number_not_finite", "A number is too large.")
+    return value
+
+
+def _integer(digits: str) -> int:
+    if len(digits.lstrip("-")) > MAX_INTEGER_DIGITS:
+        raise invalid_field("", "number_too_large", f"An integer has more than {MAX_INTEGER_DIGITS} digits.")
+    return int(digits)
+
+
+def escape(name: str) -> str:
+    """Return an object's key as a reference token of a JSON pointer (RFC 6901)."""
+    printable = name.encode("utf-8", "replace").decode().replace("\0", "?")
+    return printable.replace("~", "~0").replace("/", "~1")
+
+
+def _faults(root: dict[str, Any]) -> Iterator[CourantError]:
+    """Walk without recursion, so that depth cannot exhaust the stack."""
+    waiting: list[tuple[Any, str, int]] = [(root, "", 1)]
+    while waiting:
+        value, pointer, depth = waiting.pop()
+        if isinstance(value, str):
+            yield from _text_faults(value, pointer)
+        elif isinstance(value, dict | list):
+            if depth > MAX_DEPTH:
+                yield invalid_field(pointer, "too_deep", f"Values may be nested {MAX_DEPTH} levels deep.")
+                return
+            named = value.items() if isinstance(value, dict) else enumerate(value)
+            for name, item in named:
+                if isinstance(name, str):
+                    yield from _text_faults(name, pointer)
+                waiting.append((item, f"{pointer}/{escape(str(name)[:MAX_NAME_SHOWN])}", depth + 1))
+
+
+def _text_faults(text: str, pointer: str) -> Iterator[CourantError]:
+    if "\0" in text:
+        yield invalid_field(pointer, "control_character", "The NUL character is not accepted.")
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        yield invalid_field(pointer, "lone_surrogate", "Half of a surrogate pair is not a character.")

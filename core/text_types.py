@@ -1,0 +1,49 @@
+"""Types of text fields in API schemas: length as the column has it, no characters that could do harm."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+from pydantic_core import PydanticCustomError
+
+LINE_SEPARATORS = "\u2028\u2029"
+# "Cc": C0, DEL and C1; "Cs": surrogates. Names and subjects become header lines.
+REFUSED_CATEGORIES = ("Cc", "Cs")
+
+
+def one_line(text: str) -> str:
+    """Return the text when it is one line without control characters, else raise a field's error."""
+    if any(letter in LINE_SEPARATORS or unicodedata.category(letter) in REFUSED_CATEGORIES for letter in text):
+        raise PydanticCustomError(
+            "control_character", "Line breaks and control characters are not accepted.", {"code": "control_character"}
+        )
+    return text
+
+
+def not_blank(text: str) -> str:
+    """Return the text when there is something to see in it, else raise a field's error."""
+    if not text.strip():
+        raise PydanticCustomError("blank", "Must not be blank.", {"code": "blank"})
+    return text
+
+
+def many_lines(text: str) -> str:
+    """Return the text when its only control characters are TAB, CR and LF, else raise a field's error."""
+    if any(letter not in "\t\r\n" and unicodedata.category(letter) in REFUSED_CATEGORIES for letter in text):
+        raise PydanticCustomError(
+            "control_character", "Control characters are not accepted.", {"code": "control_character"}
+        )
+    return text
+
+
+Line = Annotated[str, AfterValidator(one_line)]
+FilledLine = Annotated[str, StringConstraints(min_length=1), AfterValidator(one_line), AfterValidator(not_blank)]
+Text = Annotated[str, AfterValidator(many_lines)]
+
+
+class StrictInput(BaseModel):
+    """A request body: unknown fields are refused, and no value is converted from another type."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
