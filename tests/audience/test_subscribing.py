@@ -208,8 +208,9 @@ def test_a_reader_who_confirmed_and_left_may_ask_again_on_the_same_day() -> None
 )
 def test_a_value_that_cannot_be_used_is_refused_and_nothing_is_stored(fields: dict[str, Any], code: str) -> None:
     newsletter = cast.make_newsletter()
+    request: dict[str, Any] = {"address": cast.ADA, "consent_source": "a test", "confirmed": True} | fields
     with pytest.raises(InvalidError) as caught:
-        subscribe(newsletter, **({"address": cast.ADA, "consent_source": "a test", "confirmed": True} | fields))
+        subscribe(newsletter, **request)
     assert caught.value.code == code
     assert not Subscriber.objects.exists()
 
