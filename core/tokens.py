@@ -16,6 +16,7 @@ import hmac
 import struct
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from django.conf import settings
 
@@ -26,6 +27,9 @@ SEALED_LENGTH = 26
 MAX_TOKEN_LENGTH = 200
 # key id, time of issue in seconds, then the row's number
 _PAYLOAD = struct.Struct(">IIQ")
+_LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
+_PAIRS = [first + second for first in _LETTERS for second in _LETTERS]
+_SHIFTS = range(120, -10, -10)
 
 
 class InvalidTokenError(Exception):
@@ -51,6 +55,24 @@ def derive_key(purpose: str, master: str) -> bytes:
     return hmac.digest(extracted, purpose.encode() + b"\x01", "sha256")
 
 
+@functools.lru_cache(maxsize=64)
+def _mac_states(purpose: str, master: str) -> tuple[Any, Any]:
+    """Return the two hashes of an HMAC with the key already taken in (RFC 2104).
+
+    Copying them halves the time of a MAC, and every mail needs six.
+    """
+    key = derive_key(purpose, master).ljust(64, b"\0")
+    return hashlib.sha256(bytes(byte ^ 0x36 for byte in key)), hashlib.sha256(bytes(byte ^ 0x5C for byte in key))
+
+
+def _mac(states: tuple[Any, Any], message: bytes) -> bytes:
+    inner, outer = states[0].copy(), states[1].copy()
+    inner.update(message)
+    outer.update(inner.digest())
+    digest: bytes = outer.digest()
+    return digest
+
+
 @functools.lru_cache(maxsize=16)
 def key_id(master: str) -> int:
     """Return the number that tokens carry to name the signing key: 32 bits of its hash."""
@@ -65,7 +87,7 @@ def make_token(purpose: str, pk: int, *, issued: int | None = None) -> str:
     """
     master = settings.SIGNING_KEYS[0]
     payload = _PAYLOAD.pack(key_id(master), int(time.time()) if issued is None else issued, pk)
-    mac = hmac.digest(derive_key(f"token:{purpose}", master), payload, "sha256")[:MAC_BYTES]
+    mac = _mac(_mac_states(f"token:{purpose}", master), payload)[:MAC_BYTES]
     return base64.urlsafe_b64encode(payload + mac).rstrip(b"=").decode()
 
 
@@ -111,10 +133,12 @@ def seal_id(purpose: str, pk: int) -> str:
     The number is masked with its own 80-bit MAC (a synthetic IV), so that neither order nor count
     shows. The oldest signing key seals: a rotation changes no Message-ID and no public id.
     """
-    key = derive_key(f"seal:{purpose}", settings.SIGNING_KEYS[-1])
-    number = pk.to_bytes(SEALED_ID_BYTES, "big")
-    mac = hmac.digest(key, b"mac" + number, "sha256")[:SEALED_MAC_BYTES]
-    return base64.b32encode(_masked(number, mac, key) + mac).rstrip(b"=").decode().lower()
+    states = _mac_states(f"seal:{purpose}", settings.SIGNING_KEYS[-1])
+    mac = _mac(states, b"mac" + pk.to_bytes(SEALED_ID_BYTES, "big"))[:SEALED_MAC_BYTES]
+    raw = _masked(pk, mac, states) << 8 * SEALED_MAC_BYTES | int.from_bytes(mac, "big")
+    # 128 bits are 13 pairs of letters once two zero bits are appended (RFC 4648 pads likewise).
+    padded = raw << 2
+    return "".join([_PAIRS[padded >> shift & 0x3FF] for shift in _SHIFTS])
 
 
 def open_sealed_id(purpose: str, sealed: str) -> int:
@@ -125,16 +149,15 @@ def open_sealed_id(purpose: str, sealed: str) -> int:
         raw = base64.b32decode(sealed.upper() + "======")
     except (binascii.Error, ValueError) as error:
         raise InvalidTokenError from error
-    key = derive_key(f"seal:{purpose}", settings.SIGNING_KEYS[-1])
-    pk = int.from_bytes(_masked(raw[:SEALED_ID_BYTES], raw[SEALED_ID_BYTES:], key), "big")
+    states = _mac_states(f"seal:{purpose}", settings.SIGNING_KEYS[-1])
+    pk = _masked(int.from_bytes(raw[:SEALED_ID_BYTES], "big"), raw[SEALED_ID_BYTES:], states)
     if not hmac.compare_digest(seal_id(purpose, pk), sealed.lower()):
         raise InvalidTokenError
     return pk
 
 
-def _masked(number: bytes, mac: bytes, key: bytes) -> bytes:
-    mask = hmac.digest(key, b"mask" + mac, "sha256")
-    return bytes(a ^ b for a, b in zip(number, mask, strict=False))
+def _masked(number: int, mac: bytes, states: tuple[Any, Any]) -> int:
+    return number ^ int.from_bytes(_mac(states, b"mask" + mac)[:SEALED_ID_BYTES], "big")
 
 
 def address_digest(address_key: str) -> bytes:

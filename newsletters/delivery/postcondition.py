@@ -1,0 +1,121 @@
+"""The last look before an issue's first mail: compose, parse again, compare.
+
+Checks on save should have refused whatever fails here. This stands behind them because Python's own
+parser and every relay's may read a header differently from the one who wrote it.
+"""
+
+from __future__ import annotations
+
+import re
+from email import message_from_bytes
+from email.errors import MessageError
+from email.header import decode_header, make_header
+from email.message import EmailMessage, Message
+from email.policy import compat32, default
+
+from core.errors import InvalidError
+from newsletters.delivery.compose import Mail, Recipient, Template
+from newsletters.delivery.mime import Facts
+from newsletters.delivery.slots import ADDRESS_FIELD, UNSUBSCRIBE_FIELD, Pieces, Slot, filled
+
+# RFC 5322 allows 998 characters in a line, not counting CRLF.
+LONGEST_LINE = 998
+HOSTILE = (
+    "",
+    "Ada",
+    "x\r\nBcc: a@example.org\r\n\r\n.\r\nMAIL FROM:<b@example.org>\r\n",
+    "=?utf-8?q?Hi=0ABcc:_x@example.org?=",
+    '"><script>alert(1)</script>\u2028\x85\x00<img src=x onerror=1>',
+    "é\U0001f642\u0301" * 40,
+    "." * 200,
+)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_HEADERS = [
+    "From",
+    "To",
+    "Subject",
+    "Date",
+    "Message-ID",
+    "MIME-Version",
+    "List-Id",
+    "List-Unsubscribe",
+    "List-Unsubscribe-Post",
+    "Feedback-ID",
+    "Content-Type",
+]
+
+
+def verify(template: Template, facts: Facts) -> None:
+    """Compose mails to a probing recipient with hostile values and read them back.
+
+    Raises InvalidError `unsafe_message` when any of them is not exactly the mail that was meant.
+    """
+    for value in HOSTILE:
+        merge = dict.fromkeys(template.merge_fields, value)
+        recipient = Recipient(delivery_id=2**40, subscription_id=2**40, address="probe@example.org", merge=merge)
+        _check_mail(template.compose(recipient), recipient, facts)
+
+
+def _check_mail(mail: Mail, recipient: Recipient, facts: Facts) -> None:
+    if b"\n" in mail.data.replace(b"\r\n", b"") or b"\r" in mail.data.replace(b"\r\n", b""):
+        raise _unsafe("a line ends in something other than CRLF")
+    lines = mail.data.split(b"\r\n")
+    if any(len(line) > LONGEST_LINE or line.startswith(b".") for line in lines):
+        raise _unsafe("a line is too long or begins with a dot")
+    if not mail.data.isascii() or b"\0" in mail.data:
+        raise _unsafe("it is not ASCII")
+    _check_headers(message_from_bytes(mail.data, policy=compat32), facts)
+    parsed = message_from_bytes(mail.data, policy=default)
+    if not isinstance(parsed, EmailMessage):
+        raise _unsafe("it does not parse")
+    _check_people(parsed, recipient, facts)
+    values: dict[str, object] = {**recipient.merge, ADDRESS_FIELD: recipient.address}
+    _check_body(parsed, "plain", facts.text, values)
+    _check_body(parsed, "html", facts.html, values)
+
+
+def _check_headers(message: Message, facts: Facts) -> None:
+    expected = [*_HEADERS, *(["Reply-To"] if facts.reply_to else [])]
+    if sorted(message.keys()) != sorted(expected):
+        raise _unsafe("its headers are not the expected ones")
+    for name, value in message.items():
+        try:
+            decoded = str(make_header(decode_header(value)))
+        except (MessageError, UnicodeError, LookupError) as error:
+            raise _unsafe(f"its header {name} cannot be decoded") from error
+        # Decoded a second time by a careless relay, "=?" could still become a line end.
+        if "=?" in decoded or _CONTROL.search(re.sub(r"\r\n(?=[ \t])", "", decoded)):
+            raise _unsafe(f"its header {name} carries control characters or an encoded word within")
+
+
+def _check_people(message: EmailMessage, recipient: Recipient, facts: Facts) -> None:
+    for name, address in (("From", facts.from_address), ("To", recipient.address)):
+        found = [mailbox.addr_spec for mailbox in message[name].addresses]
+        if found != [address]:
+            raise _unsafe(f"its {name} is not exactly one mailbox")
+
+
+def _check_body(message: EmailMessage, subtype: str, pieces: Pieces, values: dict[str, object]) -> None:
+    part = message.get_body((subtype,))
+    if not isinstance(part, EmailMessage):
+        raise _unsafe(f"it has no text/{subtype} part")
+    decoded = part.get_payload(decode=True)
+    static = [piece for piece in pieces if isinstance(piece, str)]
+    text = decoded.decode("utf-8").replace("\r\n", "\n") if isinstance(decoded, bytes) else ""
+    position = 0
+    for piece in static:
+        wanted = piece.replace("\r\n", "\n")
+        position = text.find(wanted, position)
+        if position < 0:
+            raise _unsafe(f"its text/{subtype} part lost some text")
+        position += len(wanted)
+    link = message["List-Unsubscribe"].partition(">")[0].lstrip("<")
+    slots = [piece for piece in pieces if isinstance(piece, Slot)]
+    if text.count(link) < sum(slot.field == UNSUBSCRIBE_FIELD for slot in slots):
+        raise _unsafe(f"its text/{subtype} part lost the unsubscribe link")
+    if any(filled(slot, values) not in text for slot in slots if slot.field != UNSUBSCRIBE_FIELD):
+        raise _unsafe(f"its text/{subtype} part lost a reader's value")
+
+
+def _unsafe(reason: str) -> InvalidError:
+    return InvalidError("unsafe_message", f"This issue cannot be sent as it stands: {reason}.")
