@@ -15,7 +15,7 @@ from ninja.errors import HttpError, ValidationError
 from pydantic import BaseModel, Field
 from pydantic_core import to_json
 
-from core.errors import BadRequestError, CourantError, FieldError, InvalidError, NotFoundError, TooLargeError
+from core.errors import CourantError, FieldError, InvalidError
 from core.strict_json import escape
 
 log = structlog.get_logger(__name__)
@@ -29,7 +29,7 @@ STOCK = {
     403: ("forbidden", "This is not allowed."),
     404: ("not_found", "There is no such object."),
     405: ("method_not_allowed", "This address does not take that method; the header Allow lists those it takes."),
-    413: ("body_too_large", "The body is too large."),
+    413: ("body_too_large", "The body is larger than 2 MB."),
     500: ("internal_error", "Something failed on our side. The header X-Request-Id names this request in the log."),
     503: ("database_unavailable", "The database cannot be reached. Try again in a moment."),
 }
@@ -82,7 +82,7 @@ def problem(status: int, code: str, detail: str, *, title: str = "", errors: Ite
     """Return the answer for an error."""
     body: dict[str, Any] = {
         "type": f"urn:courant:problem:{code}",
-        "title": title or HTTPStatus(status).phrase,
+        "title": title or HTTPStatus(status).phrase.capitalize(),
         "status": status,
         "detail": detail,
         "code": code,
@@ -115,44 +115,39 @@ def from_status(status: int) -> HttpResponse:
 def install(api: NinjaAPI) -> None:
     """Make the API answer every exception as a problem."""
 
-    def on_expected(_request: HttpRequest, error: CourantError) -> HttpResponse:
-        return from_error(error)
+    def answer(_request: HttpRequest, error: Any) -> HttpResponse:
+        return from_exception(error)
 
-    def on_http_error(_request: HttpRequest, error: HttpError) -> HttpResponse:
-        # Ninja wraps what the parser raises; ours says more.
-        if isinstance(error.__cause__, CourantError):
-            return from_error(error.__cause__)
-        return from_status(error.status_code)
+    # Ninja brings handlers of its own for these four; the most specific one is called.
+    for kind in (Exception, Http404, HttpError, ValidationError):
+        api.add_exception_handler(kind, answer)
 
-    def on_invalid(_request: HttpRequest, error: ValidationError) -> HttpResponse:
+
+def from_exception(error: Exception) -> HttpResponse:
+    """Return the answer for whatever an endpoint, the parser or Ninja raised."""
+    # Ninja wraps what the parser raises; the cause says more.
+    cause = error.__cause__ if isinstance(error, HttpError) else error
+    if isinstance(cause, CourantError):
+        return from_error(cause)
+    if isinstance(error, ValidationError):
         return from_error(_invalid(error.errors))
+    if isinstance(error, UnreadablePostError):
+        return problem(400, "body_incomplete", "The body ended before its Content-Length.")
+    return from_status(_status_of(error))
 
-    def on_missing(_request: HttpRequest, _error: Exception) -> HttpResponse:
-        return from_error(NotFoundError("not_found", "There is no such object."))
 
-    def on_too_large(_request: HttpRequest, _error: Exception) -> HttpResponse:
-        return from_error(TooLargeError("body_too_large", "The body is larger than 2 MB."))
-
-    def on_hang_up(_request: HttpRequest, _error: Exception) -> HttpResponse:
-        return from_error(BadRequestError("body_incomplete", "The body ended before its Content-Length."))
-
-    def on_database(_request: HttpRequest, error: Exception) -> HttpResponse:
+def _status_of(error: Exception) -> int:
+    if isinstance(error, HttpError):
+        return error.status_code
+    if isinstance(error, Http404):
+        return 404
+    if isinstance(error, RequestDataTooBig):
+        return 413
+    if isinstance(error, OperationalError | InterfaceError):
         log.error("database_unavailable", error=str(error))
-        return from_status(HTTPStatus.SERVICE_UNAVAILABLE)
-
-    def on_anything(_request: HttpRequest, error: Exception) -> HttpResponse:
-        log.error("api_failed", exc_info=error)
-        return from_status(HTTPStatus.INTERNAL_SERVER_ERROR)
-
-    api.add_exception_handler(CourantError, on_expected)
-    api.add_exception_handler(HttpError, on_http_error)
-    api.add_exception_handler(ValidationError, on_invalid)
-    api.add_exception_handler(Http404, on_missing)
-    api.add_exception_handler(RequestDataTooBig, on_too_large)
-    api.add_exception_handler(UnreadablePostError, on_hang_up)
-    api.add_exception_handler(OperationalError, on_database)
-    api.add_exception_handler(InterfaceError, on_database)
-    api.add_exception_handler(Exception, on_anything)
+        return 503
+    log.error("api_failed", exc_info=error)
+    return 500
 
 
 def _invalid(errors: Sequence[dict[str, Any]]) -> InvalidError:
@@ -190,7 +185,8 @@ class ProblemMiddleware:
             return response
         if response.headers.get("Content-Type", "").startswith(MEDIA_TYPE):
             return response
-        answer = from_status(response.status_code)
-        if "Allow" in response.headers:
-            answer["Allow"] = response.headers["Allow"]
-        return answer
+        # Changed in place, so that its other headers (Allow, those of the security middleware) stay.
+        response.content = from_status(response.status_code).content
+        response["Content-Type"] = MEDIA_TYPE
+        response["Content-Length"] = str(len(response.content))
+        return response

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import unicodedata
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 from pydantic_core import PydanticCustomError
 
+# The default of a field that a PATCH may leave out: never read, and null in its place is refused.
+LEFT_OUT: Any = None
 LINE_SEPARATORS = "\u2028\u2029"
 # "Cc": C0, DEL and C1; "Cs": surrogates. Names and subjects become header lines.
 REFUSED_CATEGORIES = ("Cc", "Cs")

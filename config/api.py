@@ -1,0 +1,83 @@
+"""The API object: its routers in one list, and an OpenAPI document that says what really happens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_safe
+from ninja import NinjaAPI
+from ninja.openapi.schema import OpenAPISchema
+from ninja.renderers import BaseRenderer
+from pydantic_core import to_json
+
+from accounts.access import KeyBearer
+from core import problems
+from core.strict_json import StrictParser
+from newsletters.api import deliveries, imports, issues, newsletters, senders, sending, subscribers, subscriptions
+
+DESCRIPTION = """\
+Publish newsletters and follow every mail to its end.
+
+* **Keys.** `Authorization: Bearer crnt_…`; make one with `manage.py create_api_key`. Each operation names the scope
+  it needs (`x-scope`). An id that belongs to somebody else is 404.
+* **Writes** take `application/json` in UTF-8. Unknown fields are refused, values are not converted.
+* **Errors** are `application/problem+json` (RFC 9457) with a stable `code` and, value by value, `errors`.
+* **Lists** answer `{"items": […], "next": …}`; pass `next` as `cursor` until it is null.
+* **Times** are RFC 3339 in UTC.
+"""
+ROUTERS = [
+    newsletters.router,
+    senders.router,
+    subscribers.router,
+    subscriptions.router,
+    imports.router,
+    issues.router,
+    sending.router,
+    deliveries.router,
+]
+
+
+class Renderer(BaseRenderer):
+    """JSON with times as RFC 3339 to the microsecond."""
+
+    media_type = "application/json"
+
+    def render(self, _request: HttpRequest, data: Any, *, response_status: int) -> bytes:
+        return to_json(data)
+
+
+class CourantAPI(NinjaAPI):
+    """Ninja's API whose document shows errors as problem+json and scopes beside the key."""
+
+    def get_openapi_schema(self, **options: Any) -> OpenAPISchema:
+        document = super().get_openapi_schema(**options)
+        for path in document["paths"].values():
+            for operation in path.values():
+                _tell_the_truth(operation)
+        return document
+
+
+def _tell_the_truth(operation: dict[str, Any]) -> None:
+    operation["security"] = [{KeyBearer.__name__: [operation["x-scope"]]}]
+    for status, answer in operation["responses"].items():
+        content = answer.get("content", {})
+        if int(status) >= 400 and "application/json" in content:  # noqa: PLR2004
+            content[problems.MEDIA_TYPE] = content.pop("application/json")
+
+
+api = CourantAPI(
+    title="Courant",
+    version="1",
+    description=DESCRIPTION,
+    # An operation that names no scope is closed to everybody.
+    auth=KeyBearer(),
+    parser=StrictParser(),
+    renderer=Renderer(),
+    # Without the exemption another method would meet the CSRF check (403) before it is refused (405).
+    docs_decorator=lambda view: csrf_exempt(require_safe(view)),
+)
+problems.install(api)
+for _router in ROUTERS:
+    api.add_router("", _router)

@@ -1,0 +1,139 @@
+"""What all operations share: their declared answers, strict query parameters, pages, and answering once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Generic, TypeVar
+
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse
+from ninja import NinjaAPI
+from ninja.params.models import Query, QueryModel
+from pydantic import AfterValidator, BaseModel, Field
+from pydantic_core import to_json
+
+from accounts.access import ApiRequest, KeyBearer
+from accounts.models import Scope
+from core.errors import InvalidError, invalid_field
+from core.idempotency import HEADER, MAX_KEY_LENGTH, Answer, check_key, fingerprint, run_once
+from core.pagination import DEFAULT_LIMIT, MAX_LIMIT, cut_page
+from core.problems import Problem
+from core.text_types import one_line
+
+M = TypeVar("M", bound=Model)
+T = TypeVar("T", bound=BaseModel)
+
+# Every operation that reads a JSON body may refuse it in these ways.
+JSON_BODY = (400, 413, 415, 422)
+IDEMPOTENCY_HEADER = {
+    "in": "header",
+    "name": HEADER,
+    "required": True,
+    "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_LENGTH},
+    "description": "A fresh random value for each intent, such as a UUID. A retry with the same value and body gets "
+    "the stored answer (header `Idempotency-Replayed: true`) for 48 hours; with another body it is refused (422).",
+    "example": "0b6f3b0e-6a0c-4a55-9d52-5a6d8f0f7a11",
+}
+
+
+def contract(
+    scope: Scope,
+    answer: type[BaseModel] | None,
+    *errors: int,
+    status: int = 200,
+    or_status: int | None = None,
+    **extra: Any,
+) -> dict[str, Any]:
+    """Return the arguments that declare an operation: its scope, its answer and its errors.
+
+    401 and 403 belong to every operation. `or_status` is a second status with the same answer. `extra`
+    goes into the OpenAPI document.
+    """
+    declared: dict[int, Any] = {one: answer for one in (status, or_status) if one is not None}
+    declared |= dict.fromkeys(sorted({401, 403, *errors}), Problem)
+    return {"auth": KeyBearer(scope), "response": declared, "openapi_extra": {"x-scope": scope.value, **extra}}
+
+
+class StrictQueryModel(QueryModel):
+    """Query parameters of one operation; unknown and repeated ones are refused instead of ignored."""
+
+    @classmethod
+    def get_request_data(
+        cls, request: HttpRequest, api: NinjaAPI, path_params: dict[str, Any]
+    ) -> dict[str, Any] | None:
+        known: dict[str, Any] = getattr(cls, "__ninja_flatten_map__", {})
+        for name in request.GET:
+            shown = name[:60].encode("utf-8", "replace").decode()
+            if name not in known:
+                raise invalid_field(shown, "unknown_parameter", f"Known parameters: {', '.join(sorted(known))}.")
+            if len(request.GET.getlist(name)) > 1:
+                raise invalid_field(shown, "repeated_parameter", "A parameter may be given once.")
+        return super().get_request_data(request, api, path_params)
+
+
+class StrictQuery(Query):  # type: ignore[misc]  # Ninja leaves its base untyped
+    _model = StrictQueryModel
+
+    @classmethod
+    def _param_source(cls) -> str:
+        return "query"
+
+
+SearchText = Annotated[str, Field(min_length=1, max_length=254), AfterValidator(one_line)]
+
+
+class ListQuery(BaseModel):
+    """Parameters of every list."""
+
+    limit: int = Field(default=DEFAULT_LIMIT, ge=1, le=MAX_LIMIT, description="Rows in a page.")
+    cursor: str | None = Field(default=None, description="`next` of the page before; omit it for the first page.")
+
+
+class Page(BaseModel, Generic[T]):
+    """One page of a list: its rows, and the cursor of the next page or null at the end."""
+
+    items: list[T]
+    next: str | None = Field(description="Pass it as `cursor`; null when this is the last page.")
+
+
+P = TypeVar("P", bound=Page[Any])
+
+
+def listed(
+    request: ApiRequest,
+    rows: QuerySet[M],
+    query: ListQuery,
+    page: type[P],
+    present: Callable[[M], BaseModel],
+    *,
+    newest_first: bool = True,
+) -> P:
+    """Return one page of `rows`. The cursor is bound to the caller's publisher, the address and the filters."""
+    filters = query.model_dump_json(exclude={"limit", "cursor"})
+    found, following = cut_page(
+        rows,
+        binding=f"{request.auth.publisher.pk} {request.path} {filters}",
+        cursor=query.cursor,
+        limit=query.limit,
+        newest_first=newest_first,
+    )
+    return page(items=[present(row) for row in found], next=following)
+
+
+def once(request: ApiRequest, effect: Callable[[], BaseModel], *, status: int = 200) -> HttpResponse:
+    """Answer with what `effect` returns, once for each `Idempotency-Key` of the calling key."""
+    key = check_key(request.headers.get(HEADER))
+    digest = fingerprint(f"{request.method} {request.path}", request.body)
+    done = run_once(request.auth.key.uid, key, digest, lambda: Answer(status=status, body=to_json(effect())))
+    response = HttpResponse(done.body, status=done.status, content_type="application/json; charset=utf-8")
+    if done.replayed:
+        response["Idempotency-Replayed"] = "true"
+    return response
+
+
+def changes_of(body: BaseModel) -> dict[str, Any]:
+    """Return the fields that a PATCH names. Raises InvalidError when it names none."""
+    changes = body.model_dump(exclude_unset=True)
+    if not changes:
+        raise InvalidError("nothing_to_change", "Name at least one field to change.")
+    return changes

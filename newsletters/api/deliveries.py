@@ -1,0 +1,100 @@
+"""Deliveries: what became of an issue for each reader. Read-only; only the sending loop writes them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from ninja import Router
+from pydantic import BaseModel, Field
+
+from accounts.access import ApiRequest
+from accounts.models import Scope
+from newsletters.api import visible
+from newsletters.api.contract import ListQuery, Page, SearchText, StrictQuery, contract, listed
+from newsletters.api.issues import find_issue
+from newsletters.api.output import Output
+from newsletters.audience.addresses import canonical
+from newsletters.models import Delivery
+
+router = Router(tags=["Deliveries"])
+
+State = Literal["queued", "sending", "sent", "bounced", "expired", "suppressed", "cancelled", "held"]
+
+
+class ReplyOut(BaseModel):
+    """The mail relay's last word."""
+
+    phase: str | None = Field(description="Which step it answered: connect, mail, rcpt, data, dot …")
+    code: int | None = Field(description="SMTP reply code (RFC 5321).", examples=[250])
+    status: str | None = Field(description="Enhanced status code (RFC 3463).", examples=["2.0.0"])
+    text: str | None
+
+
+class DeliveryOut(Output):
+    """One issue on its way to one reader."""
+
+    id: str = Field(examples=["dlv_mfrggzdfmztwq2lkobwgk5tfoi"])
+    issue_id: str
+    subscription_id: str | None = Field(description="Null once the reader is erased.")
+    address: str | None = Field(description="Null once the reader is erased.")
+    state: State
+    reason: str | None = Field(description="Why it is in this state, such as `unsubscribed`.")
+    attempts: int = Field(description="Attempts that count towards the retry schedule.")
+    uncertain: bool = Field(description="Whether it may have arrived twice, because a link broke after its last byte.")
+    next_at: datetime | None = Field(description="When the next attempt is due; null when there is none.")
+    last_reply: ReplyOut | None
+    created_at: datetime
+    settled_at: datetime | None
+
+    @classmethod
+    def of(cls, row: Delivery) -> DeliveryOut:
+        reader = row.subscription
+        reply = ReplyOut(phase=row.reply_phase, code=row.reply_code, status=row.reply_status, text=row.reply_text)
+        return cls.copy_of(
+            row,
+            id=row.uid,
+            issue_id=row.issue.uid,
+            subscription_id=None if reader is None else reader.uid,
+            address=None if reader is None else reader.subscriber.address,
+            next_at=row.next_at if row.state == "queued" else None,
+            last_reply=None if row.reply_phase is None and row.reply_code is None else reply,
+        )
+
+
+class DeliveryPage(Page[DeliveryOut]):
+    """A page of deliveries, in the order in which they were made."""
+
+
+class DeliveryQuery(ListQuery):
+    state: State | None = Field(default=None, description="Only deliveries in this state.")
+    address: SearchText | None = Field(default=None, description="Only the reader with this address.")
+
+
+@router.get(
+    "/issues/{issue_id}/deliveries",
+    **contract(Scope.ISSUES_READ, DeliveryPage, 400, 404, 422),
+    operation_id="list_deliveries",
+    summary="List an issue's deliveries",
+)
+def list_deliveries(
+    request: ApiRequest, issue_id: str, query: Annotated[DeliveryQuery, StrictQuery(...)]
+) -> DeliveryPage:
+    """In the order in which they were made."""
+    rows = visible.deliveries(request.auth).filter(issue=find_issue(request, issue_id))
+    if query.state:
+        rows = rows.filter(state=query.state)
+    if query.address:
+        rows = rows.filter(subscription__subscriber__address_key=canonical(query.address).key)
+    return listed(request, rows, query, DeliveryPage, DeliveryOut.of, newest_first=False)
+
+
+@router.get(
+    "/deliveries/{delivery_id}",
+    **contract(Scope.ISSUES_READ, DeliveryOut, 404),
+    operation_id="get_delivery",
+    summary="Get a delivery",
+)
+def get_delivery(request: ApiRequest, delivery_id: str) -> DeliveryOut:
+    """One delivery with the relay's last reply."""
+    return DeliveryOut.of(visible.find_delivery(request.auth, delivery_id))
