@@ -28,7 +28,9 @@ class Supervisor:
     """Keeps one program running, as a platform does: it is started again whenever it ends."""
 
     def __init__(self, command: list[str], *, log: Path, environment: Mapping[str, str]) -> None:
-        self._start = lambda: Program(command, log=log, environment=environment)
+        self._command = command
+        self._log = log
+        self._environment = environment
         self._lock = threading.Lock()
         self._wanted = True
         self._stopped = threading.Event()
@@ -36,6 +38,9 @@ class Supervisor:
         self.restarts = 0
         self.program = self._start()
         self._thread.start()
+
+    def _start(self) -> Program:
+        return Program(self._command, log=self._log, environment=self._environment)
 
     def _keep(self) -> None:
         # The kernel ends a program with the thread that started it: this one outlives them all.
