@@ -34,10 +34,10 @@ STEPS = (
     ),
     Step[Issue](
         name="unschedule",
-        label="Unschedule",
+        label="Back to draft",
         done="a draft again.",
         run=lambda issue: unschedule(issue.pk),
-        shown=lambda issue: issue.state == IssueState.SCHEDULED,
+        shown=lambda issue: issue.started_at is None and issue.state in (IssueState.SCHEDULED, IssueState.BLOCKED),
     ),
     Step[Issue](
         name="pause",
