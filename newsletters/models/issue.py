@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import datetime
+from collections.abc import Collection
+from typing import Any
+
 from django.db import models
 from django.db.models.functions import Now
 
@@ -36,11 +40,29 @@ class BodyFormat(models.TextChoices):
     HTML = "html"
 
 
+class IssueQuerySet(models.QuerySet["Issue"]):
+    def move(self, sources: Collection[IssueState], target: IssueState, **fields: Any) -> bool:
+        """Change the state of one issue by a guarded UPDATE; False when it was in none of `sources`.
+
+        Keeps the account of time spent sending: leaving `sending` adds the spell that ends.
+        """
+        if target == IssueState.SENDING:
+            fields["resumed_at"] = Now()
+        elif IssueState.SENDING in sources:
+            spell = models.ExpressionWrapper(Now() - models.F("resumed_at"), output_field=models.DurationField())
+            fields["active_time"] = models.Case(
+                models.When(state=IssueState.SENDING, then=models.F("active_time") + spell),
+                default=models.F("active_time"),
+            )
+        fields = {"state_reason": "", "state_detail": "", "updated_at": Now(), **fields}
+        return self.filter(state__in=sources).update(state=target, **fields) == 1
+
+
 class Issue(models.Model):
     """One edition of a newsletter and how far its sending has come.
 
     `audience` counts the deliveries that fan-out has inserted; `fan_out_cursor` is the last
-    subscription it looked at. `active_seconds` sums finished spells of sending (pauses excluded),
+    subscription it looked at. `active_time` sums finished spells of sending (pauses excluded),
     the current one began at `resumed_at`.
     """
 
@@ -58,13 +80,15 @@ class Issue(models.Model):
     scheduled_at = models.DateTimeField(null=True, blank=True, editable=False)
     started_at = models.DateTimeField(null=True, blank=True, editable=False)
     resumed_at = models.DateTimeField(null=True, blank=True, editable=False)
-    active_seconds = models.FloatField(default=0, editable=False)
+    active_time = models.DurationField(default=datetime.timedelta, editable=False)
     finished_at = models.DateTimeField(null=True, blank=True, editable=False)
     audience = models.PositiveIntegerField(default=0, editable=False)
     fan_out_cursor = models.BigIntegerField(default=0, editable=False)
     fan_out_done_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(auto_now=True)
+
+    objects = IssueQuerySet.as_manager()
 
     class Meta:
         constraints = [

@@ -1,0 +1,118 @@
+"""The clock: an elected thread that asks the database what is due and rings doorbells.
+
+Every worker process runs one; a guarded lease row makes one of them the leader, the same way on
+SQLite and behind PgBouncer, where an advisory lock would be held for ever by a stopped process.
+"""
+
+from __future__ import annotations
+
+import datetime
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+from django.db import DatabaseError, connection, models
+from django.db.models.functions import Now
+
+from core.doorbell import Bell, Doorbell
+from core.models import ClockLease
+
+log = structlog.get_logger(__name__)
+
+LEASE = datetime.timedelta(seconds=15)
+RENEW_SECONDS = 5.0
+TICK_SECONDS = 0.25
+REPORT_SECONDS = 5.0
+
+
+@dataclass
+class Question:
+    """Something the leader asks every `every` seconds; the answer is the bells to ring."""
+
+    ask: Callable[[], Iterable[Bell]]
+    every: float = TICK_SECONDS
+    due: float = field(default=0.0, init=False)
+
+
+def take_lease(holder: uuid.UUID) -> bool:
+    """Take or renew the clock's lease; True when `holder` has it now."""
+    free = models.Q(holder=holder) | models.Q(holder__isnull=True) | models.Q(until__lt=Now())
+    return ClockLease.objects.filter(free, pk=1).update(holder=holder, until=Now() + LEASE) == 1
+
+
+def give_up_lease(holder: uuid.UUID) -> None:
+    """Let another process lead at once."""
+    ClockLease.objects.filter(pk=1, holder=holder).update(holder=None)
+
+
+class Clock:
+    """The thread; `start`, then `stop` when the worker goes."""
+
+    def __init__(self, questions: Sequence[Question]) -> None:
+        self._questions = questions
+        self._holder = uuid.uuid4()
+        self._broker_error: str | None = None
+        self._doorbell = Doorbell(self._remember_broker)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="clock", daemon=True)
+        self._renew_at = self._report_at = 0.0
+        self._leading = False
+
+    def start(self) -> None:
+        self._doorbell.start()
+        self._thread.start()
+
+    def drain(self) -> None:
+        """Stop leading: a worker that shuts down must not wake itself."""
+        self._stopping.set()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._thread.join(timeout=5)
+        self._doorbell.stop()
+
+    def _remember_broker(self, error: str) -> None:
+        self._broker_error = error
+
+    def _run(self) -> None:
+        while not self._stopping.wait(TICK_SECONDS):
+            try:
+                self._tick(time.monotonic())
+            except DatabaseError as error:
+                self._leading, self._renew_at = False, 0.0
+                log.warning("clock_database_error", error=type(error).__name__)
+                connection.close()
+                self._stopping.wait(1.0)
+            except Exception:
+                # A mistake in one question must not stop the others for ever.
+                log.exception("clock_question_failed")
+        try:
+            give_up_lease(self._holder)
+        except DatabaseError:
+            log.warning("clock_lease_not_given_up")
+        connection.close()
+
+    def _tick(self, now: float) -> None:
+        if now >= self._renew_at:
+            self._leading = take_lease(self._holder)
+            self._renew_at = now + (RENEW_SECONDS if self._leading else TICK_SECONDS * 4)
+        if not self._leading:
+            return
+        for question in self._questions:
+            if now >= question.due:
+                question.due = now + question.every
+                for bell in question.ask():
+                    self._doorbell.ring(bell)
+        if now >= self._report_at and self._broker_error is not None:
+            self._report_at = now + REPORT_SECONDS
+            self._report_broker(self._broker_error)
+
+    def _report_broker(self, error: str) -> None:
+        mine = ClockLease.objects.filter(pk=1, holder=self._holder)
+        if error:
+            mine.update(broker_error=error[:200])
+        else:
+            mine.update(broker_error="", broker_ok_at=Now())

@@ -1,0 +1,207 @@
+"""The ledger on PostgreSQL: arrays in, SKIP LOCKED, settle and gate pipelined in one transaction."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any, LiteralString
+
+import psycopg
+from django.db import connection
+
+from newsletters.delivery.dialects.words import Chunk, Claimed, Gate, Refused, Settlement
+
+CLAIM: LiteralString = """
+WITH due AS (
+    SELECT d.id, d.subscription_id FROM newsletters_delivery d
+    WHERE d.issue_id = %(issue)s AND d.state = 'queued' AND d.next_at <= statement_timestamp() AND (d.kills > 0) = %(suspects)s
+      AND EXISTS (SELECT FROM newsletters_issue i WHERE i.id = %(issue)s AND i.state = 'sending')
+    ORDER BY d.next_at, d.id LIMIT %(limit)s FOR UPDATE OF d SKIP LOCKED)
+UPDATE newsletters_delivery d
+SET state = 'sending', lease_token = %(lease)s, lease_until = statement_timestamp() + %(seconds)s * interval '1 second', gated = false
+FROM due LEFT JOIN newsletters_subscription s ON s.id = due.subscription_id
+    LEFT JOIN newsletters_subscriber r ON r.id = s.subscriber_id
+WHERE d.id = due.id
+RETURNING d.id, d.subscription_id, r.address, d.attempts, d.uncertain_outcomes, d.merge
+"""
+SETTLE: LiteralString = """
+UPDATE newsletters_delivery d
+SET state = v.state, lease_token = NULL, lease_until = NULL, gated = false,
+    next_at = CASE WHEN v.state = 'queued' THEN statement_timestamp() + v.delay * interval '1 second' ELSE d.next_at END,
+    attempts = d.attempts + v.counted,
+    uncertain_outcomes = d.uncertain_outcomes + v.uncertain, uncertain = d.uncertain OR v.uncertain > 0,
+    reason = CASE WHEN v.phase IS NULL AND v.reason IS NULL THEN d.reason ELSE v.reason END,
+    reply_phase = coalesce(v.phase, d.reply_phase),
+    reply_code = CASE WHEN v.phase IS NULL THEN d.reply_code ELSE v.code END,
+    reply_status = CASE WHEN v.phase IS NULL THEN d.reply_status ELSE v.status END,
+    reply_text = CASE WHEN v.phase IS NULL THEN d.reply_text ELSE v.text END,
+    settled_at = CASE WHEN v.state = 'queued' THEN NULL ELSE statement_timestamp() END
+FROM unnest(%s::bigint[], %s::uuid[], %s::uuid[], %s::text[], %s::float8[], %s::smallint[], %s::smallint[],
+            %s::text[], %s::text[], %s::smallint[], %s::text[], %s::text[])
+    AS v(id, lease, intent, state, delay, counted, uncertain, reason, phase, code, status, text)
+WHERE d.id = v.id AND (
+    (v.state = 'sent' AND d.intent_id = v.intent AND d.state IN ('queued', 'sending'))
+    OR (v.state <> 'sent' AND d.state = 'sending' AND d.lease_token = v.lease))
+"""
+GATE: LiteralString = """
+UPDATE newsletters_delivery d SET gated = true, intent_id = v.intent, intent_at = statement_timestamp()
+FROM unnest(%s::bigint[], %s::uuid[], %s::uuid[]) AS v(id, lease, intent),
+    newsletters_issue i, newsletters_subscription s, newsletters_subscriber r
+WHERE d.id = v.id AND d.state = 'sending' AND d.lease_token = v.lease
+  AND i.id = d.issue_id AND i.state = 'sending'
+  AND s.id = d.subscription_id AND s.state = 'active' AND r.id = s.subscriber_id
+  AND NOT EXISTS (SELECT FROM newsletters_suppression x
+                  WHERE x.publisher_id = r.publisher_id AND x.address_digest = r.address_digest)
+RETURNING d.id
+"""
+REFUSALS: LiteralString = """
+SELECT d.id, d.state = 'sending' AND d.lease_token = v.lease, i.state, s.state,
+    EXISTS (SELECT FROM newsletters_suppression x
+            WHERE x.publisher_id = r.publisher_id AND x.address_digest = r.address_digest)
+FROM unnest(%s::bigint[], %s::uuid[]) AS v(id, lease)
+    JOIN newsletters_delivery d ON d.id = v.id JOIN newsletters_issue i ON i.id = d.issue_id
+    LEFT JOIN newsletters_subscription s ON s.id = d.subscription_id
+    LEFT JOIN newsletters_subscriber r ON r.id = s.subscriber_id
+"""
+SUPPRESS: LiteralString = """
+INSERT INTO newsletters_suppression (publisher_id, address_digest, reason)
+SELECT DISTINCT r.publisher_id, r.address_digest, 'bounced'
+FROM unnest(%s::bigint[], %s::int[]) AS v(id, least)
+    JOIN newsletters_delivery d ON d.id = v.id AND d.state = 'bounced'
+    JOIN newsletters_subscription s ON s.id = d.subscription_id
+    JOIN newsletters_subscriber r ON r.id = s.subscriber_id
+WHERE v.least = 1 OR v.least <= (
+    SELECT count(*) FROM newsletters_delivery b JOIN newsletters_subscription bs ON bs.id = b.subscription_id
+    WHERE bs.subscriber_id = r.id AND b.state = 'bounced' AND b.reason = d.reason)
+ON CONFLICT DO NOTHING
+"""
+RENEW: LiteralString = """
+UPDATE newsletters_delivery d SET lease_until = statement_timestamp() + %s * interval '1 second'
+FROM unnest(%s::bigint[], %s::uuid[]) AS v(id, lease)
+WHERE d.id = v.id AND d.state = 'sending' AND d.lease_token = v.lease
+"""
+# The audience is who was active at started_at: the present state tells for everybody unchanged since,
+# the consent log for the few who left or joined after the start.
+FAN_OUT: LiteralString = """
+WITH issue AS (SELECT id, newsletter_id, started_at FROM newsletters_issue WHERE id = %(issue)s),
+chunk AS (
+    SELECT s.id, s.state, s.changed_at, s.subscriber_id, issue.started_at
+    FROM issue JOIN newsletters_subscription s ON s.newsletter_id = issue.newsletter_id
+    WHERE s.id > %(after)s ORDER BY s.id LIMIT %(limit)s),
+inserted AS (
+    INSERT INTO newsletters_delivery (issue_id, subscription_id, state, reason, settled_at, merge)
+    SELECT %(issue)s, c.id, %(state)s, %(reason)s, CASE WHEN %(state)s <> 'queued' THEN statement_timestamp() END, {merge}
+    FROM chunk c {subscriber}
+    WHERE CASE WHEN c.changed_at <= c.started_at THEN c.state ELSE (
+        SELECT e.state FROM newsletters_consentevent e
+        WHERE e.subscription_id = c.id AND e.at <= c.started_at ORDER BY e.at DESC, e.id DESC LIMIT 1) END = 'active'
+    ORDER BY c.id
+    ON CONFLICT DO NOTHING RETURNING id)
+SELECT (SELECT count(*) FROM chunk), (SELECT count(*) FROM inserted), (SELECT max(id) FROM chunk)
+"""
+
+
+class PostgreSQL:
+    """Statements for PostgreSQL 13 and later, through psycopg's server-side binding."""
+
+    def claim(self, issue_id: int, *, limit: int, lease_seconds: int, suspects: bool) -> list[Claimed]:
+        lease = uuid.uuid4()
+        parameters = {
+            "issue": issue_id,
+            "suspects": suspects,
+            "limit": limit,
+            "lease": lease,
+            "seconds": lease_seconds,
+        }
+        with connection.wrap_database_errors, self._cursor() as cursor:
+            rows = cursor.execute(CLAIM, parameters, prepare=self._prepare()).fetchall()
+        return [Claimed(row[0], lease, row[1], row[2], row[3], row[4], row[5] or {}) for row in sorted(rows)]
+
+    def turn(self, settlements: Sequence[Settlement], gates: Sequence[Gate]) -> set[int]:
+        prepare = self._prepare()
+        suppress = [s for s in settlements if s.suppress_after]
+        raw = self._raw()
+        gate, rest = psycopg.Cursor(raw), psycopg.Cursor(raw)
+        with connection.wrap_database_errors, raw.pipeline(), raw.transaction():
+            if settlements:
+                rest.execute(SETTLE, _settle_columns(settlements), prepare=prepare)
+            if suppress:
+                columns = [s.delivery_id for s in suppress], [s.suppress_after for s in suppress]
+                rest.execute(SUPPRESS, columns, prepare=prepare)
+            if gates:
+                gate.execute(GATE, _gate_columns(gates), prepare=prepare)
+        return {row[0] for row in gate.fetchall()} if gates else set()
+
+    def refusals(self, gates: Sequence[Gate]) -> list[Refused]:
+        with connection.wrap_database_errors, self._cursor() as cursor:
+            rows = cursor.execute(REFUSALS, _gate_columns(gates)[:2]).fetchall()
+        return [Refused(*row) for row in rows]
+
+    def renew(self, held: Mapping[int, uuid.UUID], *, lease_seconds: int) -> None:
+        with connection.wrap_database_errors, self._cursor() as cursor:
+            cursor.execute(RENEW, (lease_seconds, list(held.keys()), list(held.values())))
+
+    def fan_out(self, issue_id: int, *, after: int, limit: int, state: str, merge_fields: Sequence[str]) -> Chunk:
+        merge, subscriber, parameters = _merge_expression(merge_fields)
+        statement = FAN_OUT.format(merge=merge, subscriber=subscriber)
+        parameters |= {
+            "issue": issue_id,
+            "after": after,
+            "limit": limit,
+            "state": state,
+            "reason": "issue_cancelled" if state == "cancelled" else None,
+        }
+        with connection.cursor() as cursor:
+            cursor.execute(statement, parameters)
+            return Chunk(*cursor.fetchone())
+
+    @staticmethod
+    def _raw() -> psycopg.Connection[Any]:
+        connection.ensure_connection()
+        raw: psycopg.Connection[Any] = connection.connection
+        return raw
+
+    def _cursor(self) -> psycopg.Cursor[Any]:
+        # Django's own cursors bind on the client; the server's binding takes arrays as they are.
+        return psycopg.Cursor(self._raw())
+
+    @staticmethod
+    def _prepare() -> bool:
+        # A pooler in transaction mode keeps no prepared statements for a session.
+        return not connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS")
+
+
+def _settle_columns(settlements: Sequence[Settlement]) -> list[list[Any]]:
+    rows = [
+        (
+            s.delivery_id,
+            s.lease_token,
+            s.intent_id,
+            s.state,
+            s.delay,
+            s.counted,
+            s.uncertain,
+            s.reason,
+            s.reply_phase,
+            s.reply_code,
+            s.reply_status,
+            s.reply_text,
+        )
+        for s in settlements
+    ]
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _gate_columns(gates: Sequence[Gate]) -> list[list[Any]]:
+    return [[g.delivery_id for g in gates], [g.lease_token for g in gates], [g.intent_id for g in gates]]
+
+
+def _merge_expression(fields: Sequence[str]) -> tuple[LiteralString, LiteralString, dict[str, Any]]:
+    """Return the expression for the frozen values, the join it needs and its parameters."""
+    if not fields:
+        return "NULL", "", {}
+    expression: LiteralString = (
+        "(SELECT jsonb_object_agg(f, CASE f WHEN 'subscriber.name' THEN r.name WHEN 'subscriber.email' THEN r.address "
+        "ELSE r.attributes ->> substr(f, 12) END) FROM unnest(%(fields)s::text[]) AS f)"
+    )
+    return expression, "JOIN newsletters_subscriber r ON r.id = c.subscriber_id", {"fields": list(fields)}

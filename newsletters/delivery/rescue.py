@@ -1,0 +1,83 @@
+"""The rescue: gives rows of dead workers back, and closes what has ended.
+
+May break: one mail per SMTP connection of a worker that was not dead but stopped for longer than its
+lease. Its row was flagged `uncertain` and is attempted again; its late `sent` still counts if nobody
+has been permitted since.
+"""
+
+from __future__ import annotations
+
+from django.db import models, transaction
+from django.db.models.functions import Now
+
+from newsletters.models import Delivery, DeliveryState, Issue, IssueState, OnUncertain
+from newsletters.models.delivery import OPEN_STATES
+
+MAX_KILLS = 3
+SWEEP_ROWS = 10_000
+
+_UNDER_WAY = Issue.objects.filter(started_at__isnull=False, finished_at__isnull=True)
+
+
+def reclaim_dead_leases() -> int:
+    """Give back rows whose lease ran out, `sending → queued`; returns how many.
+
+    A row whose mail may have been in flight is flagged `uncertain` and its kill counted; after three
+    kills, or at once where the newsletter holds uncertain mails, it is `held`.
+    """
+    dead = Delivery.objects.filter(issue__in=_UNDER_WAY, state=DeliveryState.SENDING, lease_until__lt=Now())
+    free = {"lease_token": None, "lease_until": None, "gated": False}
+    # One guarded UPDATE each: a row settled or renewed meanwhile no longer matches.
+    held = dead.filter(gated=True).filter(
+        models.Q(kills__gte=MAX_KILLS - 1)
+        | models.Q(issue__in=Issue.objects.filter(newsletter__on_uncertain=OnUncertain.HOLD))
+    )
+    with transaction.atomic():
+        count = held.update(
+            state=DeliveryState.HELD,
+            kills=models.F("kills") + 1,
+            uncertain=True,
+            reason="worker_died",
+            settled_at=Now(),
+            **free,
+        )
+        count += dead.filter(gated=True).update(
+            state=DeliveryState.QUEUED,
+            kills=models.F("kills") + 1,
+            uncertain=True,
+            reason="worker_died",
+            next_at=Now(),
+            **free,
+        )
+        count += dead.filter(gated=False).update(state=DeliveryState.QUEUED, next_at=Now(), **free)
+    return count
+
+
+def finish_issues() -> int:
+    """Move issues to `sent` whose fan-out is complete and of which no row is open; returns how many."""
+    open_rows = Delivery.objects.filter(issue=models.OuterRef("pk"), state__in=OPEN_STATES)
+    done = _UNDER_WAY.filter(fan_out_done_at__isnull=False).exclude(models.Exists(open_rows))
+    finished = 0
+    for pk in list(done.filter(state=IssueState.SENDING).values_list("pk", flat=True)):
+        # The UPDATE asks the whole question again: only its own answer counts.
+        finished += done.filter(pk=pk).move([IssueState.SENDING], IssueState.SENT, finished_at=Now())
+    finished += done.filter(state=IssueState.CANCELLED).update(finished_at=Now())
+    return finished
+
+
+def sweep_cancelled() -> int:
+    """Close rows that were still waiting when their issue was cancelled; returns how many."""
+    cancelled = _UNDER_WAY.filter(state=IssueState.CANCELLED)
+    waiting = Delivery.objects.filter(issue__in=cancelled, state=DeliveryState.QUEUED)
+    batch = list(waiting.values_list("pk", flat=True)[:SWEEP_ROWS])
+    if not batch:
+        return 0
+    return Delivery.objects.filter(pk__in=batch, state=DeliveryState.QUEUED).update(
+        state=DeliveryState.CANCELLED, reason="issue_cancelled", settled_at=Now()
+    )
+
+
+def issues_with_due_rows() -> list[int]:
+    """Return the ids of sending issues that have a row due now."""
+    due = Delivery.objects.filter(issue=models.OuterRef("pk"), state=DeliveryState.QUEUED, next_at__lte=Now())
+    return list(_UNDER_WAY.filter(models.Exists(due), state=IssueState.SENDING).values_list("pk", flat=True))

@@ -1,0 +1,155 @@
+"""Sending: the moves of an issue that a person or the clock makes. Each is one transaction."""
+
+from __future__ import annotations
+
+import datetime
+
+import structlog
+from django.db import transaction
+from django.db.models import Case, F, When
+from django.db.models.functions import Now
+
+from core.database import database_now
+from core.errors import ConflictError, CourantError, InvalidError, NotFoundError, invalid_field
+from newsletters.models import Issue, IssueState, Subscription, SubscriptionState
+from newsletters.models.issue import IssueQuerySet
+from newsletters.publishing.freezing import freeze
+from newsletters.publishing.senders import is_usable
+
+log = structlog.get_logger(__name__)
+
+SENDABLE = (IssueState.DRAFT, IssueState.SCHEDULED)
+STOPPABLE = (IssueState.SENDING, IssueState.PAUSED, IssueState.BLOCKED)
+LONGEST_SCHEDULE = datetime.timedelta(days=366)
+
+
+def send(issue_id: int) -> None:
+    """Start an issue now: freeze what goes out and to whom; workers do the rest.
+
+    Raises ConflictError `issue_not_sendable` unless it is a draft or scheduled, InvalidError
+    `issue_has_no_content`, `audience_is_empty` or `sender_not_verified`.
+    """
+    with transaction.atomic():
+        issue = _locked(issue_id)
+        if issue.state not in SENDABLE:
+            raise ConflictError("issue_not_sendable", f"The issue is {issue.state}; only a draft can be sent.")
+        check_ready(issue)
+        started_at = database_now()
+        freeze(issue, started_at=started_at)
+        if not _one(issue_id).move(SENDABLE, IssueState.SENDING, started_at=started_at):
+            raise ConflictError("issue_not_sendable", "The issue has just been started by somebody else.")
+    log.info("issue_started", issue=issue_id)
+
+
+def schedule(issue_id: int, *, send_at: datetime.datetime) -> None:
+    """Have the clock start a draft at `send_at` (aware); a time in the past means at once.
+
+    Raises ConflictError `issue_not_schedulable`, InvalidError as `send`, or `too_far` beyond a year.
+    """
+    with transaction.atomic():
+        issue = _locked(issue_id)
+        if issue.state not in SENDABLE:
+            raise ConflictError("issue_not_schedulable", f"The issue is {issue.state}; only a draft can be scheduled.")
+        check_ready(issue)
+        if send_at > database_now() + LONGEST_SCHEDULE:
+            raise invalid_field("/send_at", "too_far", "An issue can be scheduled at most one year ahead.")
+        _one(issue_id).move(SENDABLE, IssueState.SCHEDULED, scheduled_at=send_at)
+
+
+def unschedule(issue_id: int) -> None:
+    """Make a scheduled issue, or one that could not start, a draft again.
+
+    Raises ConflictError `issue_not_scheduled`.
+    """
+    # A scheduled issue that could not start is blocked before its start: mending begins with the draft.
+    unstarted = _one(issue_id).filter(started_at__isnull=True)
+    if not unstarted.move([IssueState.SCHEDULED, IssueState.BLOCKED], IssueState.DRAFT, scheduled_at=None):
+        raise ConflictError("issue_not_scheduled", f"The issue is {_state(issue_id)}, not scheduled.")
+
+
+def pause(issue_id: int) -> None:
+    """Stop sending after the mails in flight; a paused issue stays paused.
+
+    Raises ConflictError `issue_not_pausable`.
+    """
+    moved = _one(issue_id).move([IssueState.SENDING], IssueState.PAUSED)
+    if not moved and _state(issue_id) != IssueState.PAUSED:
+        raise ConflictError("issue_not_pausable", f"The issue is {_state(issue_id)}; only a sending one can be paused.")
+
+
+def resume(issue_id: int) -> None:
+    """Go on sending a paused issue; one that is sending goes on as it is.
+
+    Raises ConflictError `issue_not_resumable`.
+    """
+    moved = _one(issue_id).move([IssueState.PAUSED], IssueState.SENDING)
+    if not moved and _state(issue_id) != IssueState.SENDING:
+        raise ConflictError(
+            "issue_not_resumable", f"The issue is {_state(issue_id)}; only a paused one can be resumed."
+        )
+
+
+def cancel(issue_id: int) -> None:
+    """Stop an issue for good: mails in flight end, all others become `cancelled`. Repeating changes nothing.
+
+    Raises ConflictError `issue_not_cancellable` before the start and after the end.
+    """
+    # Without a start there is no ledger to close, so the end is now.
+    end = Case(When(started_at__isnull=True, then=Now()), default=F("finished_at"))
+    moved = _one(issue_id).move(STOPPABLE, IssueState.CANCELLED, finished_at=end)
+    if not moved and _state(issue_id) != IssueState.CANCELLED:
+        raise ConflictError("issue_not_cancellable", f"The issue is {_state(issue_id)} and cannot be cancelled.")
+
+
+def due_issues() -> list[int]:
+    """Return the ids of scheduled issues whose time has come."""
+    due = Issue.objects.filter(state=IssueState.SCHEDULED, scheduled_at__lte=Now())
+    return list(due.values_list("pk", flat=True))
+
+
+def start_due(issue_id: int) -> None:
+    """Start a scheduled issue whose time has come; one that cannot start is `blocked` with the reason."""
+    if not Issue.objects.filter(pk=issue_id, state=IssueState.SCHEDULED, scheduled_at__lte=Now()).exists():
+        return
+    try:
+        send(issue_id)
+    except ConflictError:
+        log.info("issue_already_started", issue=issue_id)
+    except CourantError as error:
+        log.warning("issue_blocked", issue=issue_id, reason=error.code)
+        _one(issue_id).move(
+            [IssueState.SCHEDULED], IssueState.BLOCKED, state_reason=error.code, state_detail=error.detail[:500]
+        )
+
+
+def check_ready(issue: Issue) -> None:
+    """Raise InvalidError when an issue could not be sent now."""
+    if not issue.body.strip():
+        raise InvalidError("issue_has_no_content", "The issue has no content yet.")
+    if not is_usable(issue.newsletter.sender):
+        raise InvalidError(
+            "sender_not_verified",
+            f"{issue.newsletter.sender.address} is not verified: open the link that was mailed to it first.",
+        )
+    active = Subscription.objects.filter(newsletter=issue.newsletter_id, state=SubscriptionState.ACTIVE)
+    if not active.exists():
+        raise InvalidError("audience_is_empty", "The newsletter has no active reader.")
+
+
+def _one(issue_id: int) -> IssueQuerySet:
+    return Issue.objects.filter(pk=issue_id)
+
+
+def _locked(issue_id: int) -> Issue:
+    issue = Issue.objects.select_for_update(of=("self",)).select_related("newsletter__sender").filter(pk=issue_id)
+    found = issue.first()
+    if found is None:
+        raise NotFoundError("not_found", "There is no such issue.")
+    return found
+
+
+def _state(issue_id: int) -> str:
+    state = _one(issue_id).values_list("state", flat=True).first()
+    if state is None:
+        raise NotFoundError("not_found", "There is no such issue.")
+    return state
