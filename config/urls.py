@@ -1,7 +1,7 @@
 """Every URL of the site."""
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 
 from core.health import healthz, readyz
 
@@ -9,4 +9,6 @@ urlpatterns = [
     path("healthz", healthz),
     path("readyz", readyz),
     path("admin/", admin.site.urls),
+    # Answers 404 unless DEBUG is on.
+    path("mail/", include("newsletters.demo.pages")),
 ]
