@@ -6,11 +6,10 @@ they are about.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import secrets
 from typing import Any
 
+from accounts.keys import create_key
 from accounts.models import ApiKey, Membership, Publisher, Role, Scope, User
 from core.tokens import address_digest
 from newsletters.models import (
@@ -143,12 +142,4 @@ def make_issue(newsletter: Newsletter, **fields: Any) -> Issue:
 
 def make_api_key(publisher: Publisher, *, scopes: tuple[str, ...] = ALL_SCOPES) -> tuple[ApiKey, str]:
     """Return a key and its plain text, the value for `Authorization: Bearer`."""
-    prefix, secret = secrets.token_hex(4), secrets.token_urlsafe(32)
-    key = ApiKey.objects.create(
-        publisher=publisher,
-        name="tests",
-        prefix=prefix,
-        secret_sha256=hashlib.sha256(secret.encode()).digest(),
-        scopes=list(scopes),
-    )
-    return key, f"crnt_{prefix}_{secret}"
+    return create_key(publisher, name="tests", scopes=scopes)
