@@ -38,6 +38,7 @@ if not DEBUG:
 TRUSTED_PROXY_COUNT = _reader.whole("TRUSTED_PROXY_COUNT", 0, least=0, most=10)
 
 # --- database, broker, mail -----------------------------------------------------
+_has_pooler = _reader.flag("DATABASE_POOLER", default=False)
 _database = _reader.read("DATABASE_URL", env.parse_database_url, env.default_database(BASE_DIR))
 if _database["ENGINE"].endswith("sqlite3"):
     Path(_database["NAME"]).parent.mkdir(parents=True, exist_ok=True)
@@ -49,7 +50,7 @@ if _database["ENGINE"].endswith("sqlite3"):
 else:
     _database |= {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
     # PgBouncer in transaction mode keeps neither cursors nor prepared statements for a session.
-    if _reader.flag("DATABASE_POOLER", default=False):
+    if _has_pooler:
         _database |= {"CONN_MAX_AGE": 0, "DISABLE_SERVER_SIDE_CURSORS": True}
 DATABASES = {"default": _database}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
