@@ -41,6 +41,9 @@ class KeyBearer(HttpBearer):
     Without a scope it lets nobody in, so an operation that names none is closed.
     """
 
+    openapi_bearerFormat = "crnt_<8 characters>_<43 characters>"  # noqa: N815  # OpenAPI's own spelling
+    openapi_description = "An API key. Each operation names the scope it needs (`x-scope`)."
+
     def __init__(self, scope: Scope | None = None) -> None:
         super().__init__()
         self.scope = scope

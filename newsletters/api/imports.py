@@ -18,12 +18,11 @@ from core.text_types import not_blank, one_line
 from newsletters.api import visible
 from newsletters.api.contract import ListQuery, Page, StrictQuery, contract, listed
 from newsletters.api.output import Output
-from newsletters.audience.importing import accept
+from newsletters.audience.importing import MAX_BYTES, accept
 from newsletters.models import Import, ImportRowError
 
 router = Router(tags=["Imports"])
 
-MAX_FILE_BYTES = 50 * 1024 * 1024
 CSV_BODY = {
     "content": {
         "text/csv": {
@@ -117,8 +116,8 @@ def check_file(request: ApiRequest) -> None:
     length = request.META.get("CONTENT_LENGTH") or ""
     if not length.isdecimal():
         raise BadRequestError("length_required", "Send the file with a Content-Length.")
-    if int(length) > MAX_FILE_BYTES:
-        raise TooLargeError("file_too_large", "A file has at most 50 MB; split it.")
+    if int(length) > MAX_BYTES:
+        raise TooLargeError("import_too_large", "A file has at most 50 MB; split it.")
 
 
 @router.get(

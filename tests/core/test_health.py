@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from unittest import mock
+
+import pytest
+from django.db import OperationalError, connection
+from django.db.migrations.recorder import MigrationRecorder
+from django.db.models.functions import Now
+from django.test import Client
+
+from core.models import ClockLease
+
+
+def test_healthz_answers_without_asking_the_database(client: Client) -> None:
+    answer = client.get("/healthz")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+
+@pytest.mark.django_db
+def test_readyz_is_200_when_every_migration_is_applied(client: Client) -> None:
+    answer = client.get("/readyz")
+    assert answer.status_code == 200
+    assert answer.json()["migrations"] == "applied"
+
+
+@pytest.mark.django_db
+def test_readyz_is_503_and_names_the_migrations_that_are_not_applied(client: Client) -> None:
+    MigrationRecorder(connection).record_unapplied("core", "0002_clock_row")
+    answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["pending_migrations"] == ["core.0002_clock_row"]
+
+
+@pytest.mark.django_db
+def test_readyz_is_503_when_the_database_does_not_answer(client: Client) -> None:
+    with mock.patch("core.health.MigrationExecutor", side_effect=OperationalError("connection refused")):
+        answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json() == {"status": "unavailable", "database": "unreachable"}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("fields", "state"),
+    [
+        ({"broker_ok_at": None, "broker_error": ""}, "unknown"),
+        ({"broker_ok_at": Now(), "broker_error": ""}, "ok"),
+        ({"broker_ok_at": Now(), "broker_error": "ConnectionRefusedError"}, "unreachable"),
+    ],
+)
+def test_readyz_shows_the_broker_and_does_not_need_it(client: Client, fields: dict[str, object], state: str) -> None:
+    ClockLease.objects.update_or_create(pk=1, defaults={})
+    ClockLease.objects.update(**fields)
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()["broker"]["state"]) == (200, state)
