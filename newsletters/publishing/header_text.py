@@ -1,0 +1,43 @@
+"""What may stand in a header: names, subjects and reply addresses as people type them."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from core.errors import invalid_field
+
+_FORBIDDEN = {"Cc", "Cs", "Zl", "Zp"}
+
+
+def check_header_text(pointer: str, value: str, *, longest: int = 255) -> None:
+    """Raise InvalidError unless the value may stand in a header.
+
+    `pointer` is the field's JSON pointer such as "/subject". Codes: `control_character` (C0, C1, U+2028,
+    U+2029, lone surrogates), `encoded_word` ("=?", which mail programs would decode), `too_long` (more
+    than `longest` characters). An empty value is the caller's to judge.
+    """
+    check_plain_text(pointer, value, longest=longest)
+    if "=?" in value:
+        raise invalid_field(pointer, "encoded_word", 'This text must not contain "=?", which begins an encoded word.')
+
+
+def check_plain_text(pointer: str, value: str, *, longest: int) -> None:
+    """Raise InvalidError `control_character`, `too_long` or `only_spaces` for a one-line text."""
+    check_characters(pointer, value)
+    if len(value) > longest:
+        raise invalid_field(pointer, "too_long", f"This text has at most {longest} characters.")
+    if value and not value.strip():
+        raise invalid_field(pointer, "only_spaces", "This text consists of spaces only.")
+
+
+def check_characters(pointer: str, value: str, *, allowed: str = "") -> None:
+    """Raise InvalidError `control_character` for a character that no mail can carry, but for `allowed`."""
+    if value.isascii() and value.isprintable():
+        return
+    for index, character in enumerate(value):
+        if unicodedata.category(character) in _FORBIDDEN and character not in allowed:
+            raise invalid_field(
+                pointer,
+                "control_character",
+                f"Character {index + 1} is U+{ord(character):04X}, which must not stand here.",
+            )
