@@ -11,6 +11,8 @@ import contextlib
 import itertools
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from typing import TypeVar
@@ -18,7 +20,7 @@ from typing import TypeVar
 import pytest
 from django.conf import settings
 
-from tests.services.environment import clean_environment
+from tests.services.environment import ROOT, clean_environment
 from tests.services.postgresql import Postgresql
 from tests.services.processes import Service
 from tests.services.rabbitmq import Rabbitmq
@@ -109,8 +111,15 @@ def smtp_sink(_smtp_sink: SmtpSink) -> SmtpSink:
     return _smtp_sink
 
 
+@pytest.fixture(scope="session")
+def static_files() -> None:
+    """What a deployment collects; pages of a site without DEBUG name these files by their hashes."""
+    command = [sys.executable, "manage.py", "collectstatic", "--noinput", "--verbosity", "0"]
+    subprocess.run(command, cwd=ROOT, env=clean_environment(), check=True, timeout=120)
+
+
 @pytest.fixture
-def make_site(request: pytest.FixtureRequest, smtp_sink: SmtpSink) -> Iterator[Callable[..., Site]]:
+def make_site(request: pytest.FixtureRequest, smtp_sink: SmtpSink, static_files: None) -> Iterator[Callable[..., Site]]:
     """Return a maker of sites with an empty, migrated database: `make_site("redis", LOG_LEVEL="DEBUG")`."""
     made: list[Site] = []
 
