@@ -3,11 +3,13 @@
 from django.contrib import admin
 from django.urls import include, path
 
+from config.api import api
 from core.health import healthz, readyz
 
 urlpatterns = [
     path("healthz", healthz),
     path("readyz", readyz),
+    path("api/v1/", api.urls),
     path("admin/", admin.site.urls),
     # Answers 404 unless DEBUG is on.
     path("mail/", include("newsletters.demo.pages")),

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.http import HttpResponse
+from django.test import Client
+
+from accounts.models import Publisher
+from newsletters.models import Newsletter
+from tests import cast
+
+PROBLEM_KEYS = {"type", "title", "status", "detail", "code", "errors"}
+
+
+@dataclass
+class Api:
+    """A caller of /api/v1 with one publisher's key; checks the form of every error on the way."""
+
+    publisher: Publisher
+    key: str
+    client: Client = field(default_factory=lambda: Client(raise_request_exception=False))
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        raw: bytes | None = None,
+        content_type: str = "application/json",
+        **headers: str,
+    ) -> HttpResponse:
+        data = raw if raw is not None else b"" if body is None else json.dumps(body).encode()
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        if self.key:
+            sent["Authorization"] = f"Bearer {self.key}"
+        address = path if path.startswith("/api/") else f"/api/v1{path}"
+        answer = self.client.generic(method, address, data, content_type=content_type, headers=sent)
+        if answer.status_code >= 400:
+            problem = json.loads(answer.content)
+            assert answer["Content-Type"] == "application/problem+json"
+            assert set(problem) == PROBLEM_KEYS
+            assert problem["status"] == answer.status_code
+            assert b"Traceback" not in answer.content
+        return answer
+
+    def get(self, path: str) -> HttpResponse:
+        return self.send("GET", path)
+
+    def post(self, path: str, body: Any = None, **headers: str) -> HttpResponse:
+        return self.send("POST", path, body, **headers)
+
+    def patch(self, path: str, body: Any) -> HttpResponse:
+        return self.send("PATCH", path, body)
+
+    def delete(self, path: str) -> HttpResponse:
+        return self.send("DELETE", path)
+
+    def items(self, path: str) -> list[Any]:
+        """Return all rows of a list, page by page."""
+        found: list[Any] = []
+        joint = "&" if "?" in path else "?"
+        page = ask(self.get(path))
+        while True:
+            found += page["items"]
+            if page["next"] is None:
+                return found
+            page = ask(self.get(f"{path}{joint}cursor={page['next']}"))
+
+
+def ask(answer: HttpResponse, status: int = 200) -> Any:
+    """Return an answer's JSON after checking its status."""
+    assert answer.status_code == status, answer.content
+    return json.loads(answer.content) if answer.content else None
+
+
+def code_of(answer: HttpResponse) -> tuple[int, str]:
+    return answer.status_code, json.loads(answer.content)["code"]
+
+
+def pointers_of(answer: HttpResponse) -> set[str]:
+    return {error["pointer"] for error in json.loads(answer.content)["errors"]}
+
+
+def row_counts() -> dict[str, int]:
+    """Return how many rows each table of ours has."""
+    models = [model for name in ("accounts", "core", "newsletters") for model in apps.get_app_config(name).get_models()]
+    return {model.__name__: model._default_manager.count() for model in models}
+
+
+@pytest.fixture
+def make_api(db: None) -> Callable[..., Api]:
+    """Return a maker of callers: `make_api()`, `make_api(publisher)`, `make_api(scopes=("issues:read",))`."""
+
+    def make(publisher: Publisher | None = None, *, scopes: tuple[str, ...] = cast.ALL_SCOPES) -> Api:
+        publisher = publisher or cast.make_publisher()
+        return Api(publisher=publisher, key=cast.make_api_key(publisher, scopes=scopes)[1])
+
+    return make
+
+
+@pytest.fixture
+def api(make_api: Callable[..., Api]) -> Api:
+    return make_api()
+
+
+@pytest.fixture
+def newsletter(api: Api) -> Newsletter:
+    return cast.make_newsletter(api.publisher)
