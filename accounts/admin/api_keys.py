@@ -97,9 +97,7 @@ class ApiKeyAdmin(BaseAdmin[ApiKey]):
             "text": obj.__dict__["text"],
             "media": self.media,
         }
-        response = TemplateResponse(request, "admin/courant_new_key.html", context)
-        response["Cache-Control"] = "no-store"
-        return response
+        return TemplateResponse(request, "admin/courant_new_key.html", context)
 
     @admin.display(description="scopes")
     def scope_list(self, key: ApiKey) -> str:

@@ -12,10 +12,12 @@ from django.core.paginator import Paginator
 from django.db import models
 from django.http import HttpRequest, HttpResponse
 from django.utils.functional import cached_property
+from pydantic_core import PydanticCustomError
 
 from accounts.admin.steps import Step, run_step
 from accounts.models import Membership, Role, User
 from core.errors import CourantError
+from core.text_types import one_line
 
 M = TypeVar("M", bound=models.Model)
 COUNT_LIMIT = 10_000
@@ -52,12 +54,26 @@ class JourneyForm(forms.ModelForm[M], Generic[M]):
 
     def full_clean(self) -> None:
         super().full_clean()
-        if not self.is_bound or self.errors:
+        if not self.is_bound:
+            return
+        self._refuse_line_breaks()
+        if self.errors:
             return
         try:
             self.instance = self.carry_out()
         except CourantError as error:
             self.show(error)
+
+    def _refuse_line_breaks(self) -> None:
+        # A forged request can put them where the page has a single line, and names become header lines.
+        for name, field in self.fields.items():
+            value = self.cleaned_data.get(name)
+            if not isinstance(value, str) or isinstance(field.widget, forms.Textarea):
+                continue
+            try:
+                one_line(value)
+            except PydanticCustomError as error:
+                self.add_error(name, error.message())
 
     def show(self, error: CourantError) -> None:
         """Put each part of a refusal at the field it names, everything else on top."""

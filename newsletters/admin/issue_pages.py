@@ -75,21 +75,18 @@ def preview_page(request: HttpRequest, pk: int, pages: BaseAdmin[Any]) -> HttpRe
     reader = _reader(request, issue)
     shown, problem = None, ""
     try:
-        shown = preview(issue, reader) if reader else None
+        shown = preview(issue, reader)
     except CourantError as error:
         problem = error.detail
-    if reader is None:
-        problem = "There is no such reader." if request.GET.get("reader") else "The newsletter has no reader yet."
+    if reader is None and request.GET.get("reader"):
+        problem = "There is no such reader; this is what somebody unknown would get."
     return _page(request, pages, issue, "Preview", "preview", reader=reader, shown=shown, problem=problem)
 
 
 def preview_frame(request: HttpRequest, pk: int, pages: BaseAdmin[Any]) -> HttpResponse:
     issue = _issue(request, pk, pages)
-    reader = _reader(request, issue)
-    if reader is None:
-        raise Http404
     try:
-        response = HttpResponse(preview(issue, reader).html)
+        response = HttpResponse(preview(issue, _reader(request, issue)).html)
     except CourantError as error:
         response = HttpResponse(error.detail, content_type="text/plain; charset=utf-8")
     response["Content-Security-Policy"] = FRAME_POLICY

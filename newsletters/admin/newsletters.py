@@ -6,7 +6,6 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.contrib.admin.widgets import AdminTextareaWidget
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
@@ -94,5 +93,5 @@ class NewsletterAdmin(BaseAdmin[Newsletter]):
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
         if field is not None and db_field.name in {"description", "postal_address"}:
-            field.widget = AdminTextareaWidget(attrs={"rows": 3})
+            field.widget.attrs["class"] = "vLargeTextField"
         return field
