@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import IO
+from typing import IO, Any
 
 import structlog
 from django.db import transaction
@@ -174,7 +174,9 @@ def _blocks(stream: IO[bytes]) -> Iterator[bytes]:
 
 
 def _text(raw: IO[bytes] | io.BufferedIOBase) -> io.TextIOWrapper:
-    return io.TextIOWrapper(raw, encoding="utf-8-sig", errors="strict", newline="")
+    # The wrapper asks for less than a whole file object; typeshed's protocol for that is private.
+    buffer: Any = raw
+    return io.TextIOWrapper(buffer, encoding="utf-8-sig", errors="strict", newline="")
 
 
 class _Parts(io.BufferedIOBase):

@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 
 from core.errors import CourantError, InvalidError, TooLargeError, UnsupportedMediaTypeError
-from newsletters.audience import import_chunk, importing
+from newsletters.audience import import_chunk, import_sql, importing
 from newsletters.audience.import_chunk import Chunk
 from newsletters.audience.suppressing import suppress
 from newsletters.models import (
@@ -243,7 +243,7 @@ def test_a_worker_killed_at_any_chunk_changes_no_count(moment: str, monkeypatch:
     # Duplicates within a chunk, across chunks, of a reader who was there, and a bad row in each chunk.
     content = "email,name\n" + (many(8) + "nobody,\n" + "reader-3@example.org,again\n") * 2 + many(30)
     accepted = accept(content, newsletter)
-    commit, bulk = Chunk.commit, Chunk._subscribe
+    commit, store = Chunk.commit, Chunk._store
     calls = 0
 
     def die_every_second_time() -> None:
@@ -259,14 +259,14 @@ def test_a_worker_killed_at_any_chunk_changes_no_count(moment: str, monkeypatch:
         if moment == "after":
             die_every_second_time()
 
-    def dying_inside(self: Chunk, *arguments: Any) -> int:
-        added = bulk(self, *arguments)
+    def dying_inside(self: Chunk) -> Any:
+        outcome = store(self)
         if moment == "inside":
             die_every_second_time()
-        return added
+        return outcome
 
     monkeypatch.setattr(Chunk, "commit", dying_commit)
-    monkeypatch.setattr(Chunk, "_subscribe", dying_inside)
+    monkeypatch.setattr(Chunk, "_store", dying_inside)
     deaths = 0
     while accepted.state != "done":
         try:
@@ -305,13 +305,13 @@ def test_a_stored_file_is_read_across_the_borders_of_its_parts(monkeypatch: pyte
 
 def test_a_worker_that_lost_its_lease_does_not_count_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     accepted = accept("email,name\n" + many(5))
-    store = import_chunk._parse
+    parse = import_chunk._parse
 
-    def overtaken(*arguments: Any) -> import_chunk.Reader:
-        monkeypatch.setattr(import_chunk, "_parse", store)
+    def overtaken(*arguments: Any) -> import_sql.NewReader:
+        monkeypatch.setattr(import_chunk, "_parse", parse)
         Import.objects.update(lease_until=None)
         importing.run(accepted.pk)
-        return store(*arguments)
+        return parse(*arguments)
 
     monkeypatch.setattr(import_chunk, "_parse", overtaken)
     assert counts(run(accepted)) == {"added": 5}
