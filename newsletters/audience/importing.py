@@ -68,7 +68,7 @@ def accept(newsletter: Newsletter, stream: IO[bytes], *, consent_source: str, cr
     return accepted
 
 
-def due_ids(limit: int) -> list[int]:
+def due_ids(limit: int = 20) -> list[int]:
     """Return imports that wait for a worker now, oldest first."""
     return list(_due().order_by("pk").values_list("pk", flat=True)[:limit])
 
