@@ -39,6 +39,7 @@ class Question:
 
 def take_lease(holder: uuid.UUID) -> bool:
     """Take or renew the clock's lease; True when `holder` has it now."""
+    ClockLease.objects.bulk_create([ClockLease(pk=1)], ignore_conflicts=True)
     free = models.Q(holder=holder) | models.Q(holder__isnull=True) | models.Q(until__lt=Now())
     return ClockLease.objects.filter(free, pk=1).update(holder=holder, until=Now() + LEASE) == 1
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import datetime
 
-from django.db import models
-from django.db.models.functions import Now
+from django.db import connection
 
-from core.models import ClockLease
+_NOW = {
+    "postgresql": "SELECT statement_timestamp()",
+    "sqlite": "SELECT strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')",
+}
 
 
 def database_now() -> datetime.datetime:
-    """Return the database's current time, aware, in UTC."""
-    row = ClockLease.objects.annotate(now=models.ExpressionWrapper(Now(), output_field=models.DateTimeField()))
-    now: datetime.datetime = row.values_list("now", flat=True).get(pk=1)
-    return now
+    """Return the database's current time, aware."""
+    with connection.cursor() as cursor:
+        cursor.execute(_NOW[connection.vendor])
+        (now,) = cursor.fetchone()
+    return now if isinstance(now, datetime.datetime) else datetime.datetime.fromisoformat(now)

@@ -77,7 +77,8 @@ class Courier:
         """Close connections and end both database threads. Call when no `serve` is running."""
         self.loop.call_soon_threadsafe(self._relay.close)
         self._ledger.stop()
-        self._database.submit(connection.close)
+        # `connection` is another object in each thread: its `close` must be looked up there.
+        self._database.submit(lambda: connection.close())
         self._database.shutdown(wait=True)
 
     async def serve(self, issue_id: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, LiteralString
@@ -114,8 +115,9 @@ class PostgreSQL:
             "seconds": lease_seconds,
         }
         with connection.wrap_database_errors, self._cursor() as cursor:
+            # Django has psycopg leave JSON as text.
             rows = cursor.execute(CLAIM, parameters, prepare=self._prepare()).fetchall()
-        return [Claimed(row[0], lease, row[1], row[2], row[3], row[4], row[5] or {}) for row in sorted(rows)]
+        return [Claimed(row[0], lease, row[1], row[2], row[3], row[4], json.loads(row[5] or "{}")) for row in sorted(rows)]
 
     def turn(self, settlements: Sequence[Settlement], gates: Sequence[Gate]) -> set[int]:
         prepare = self._prepare()
