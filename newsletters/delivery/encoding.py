@@ -124,7 +124,7 @@ def _chunks(text: str, cost: Callable[[bytes], float]) -> list[bytes]:
 
 def display_name(text: str) -> bytes:
     """Return a phrase (RFC 5322): a quoted string, or encoded words where ASCII does not suffice."""
-    if not text.isascii() or not text.isprintable() or "=?" in text or len(text) > _LONGEST_PLAIN_WORD:
+    if not text.isascii() or not text.isprintable() or "=?" in text:
         return encoded_words(text)
     quoted = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{quoted}"'.encode("ascii")
