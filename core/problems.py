@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 import structlog
-from django.core.exceptions import RequestDataTooBig
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from ninja import NinjaAPI
@@ -143,6 +143,8 @@ def _status_of(error: Exception) -> int:
         return 404
     if isinstance(error, RequestDataTooBig):
         return 413
+    if isinstance(error, SuspiciousOperation):
+        return 400
     if isinstance(error, OperationalError | InterfaceError):
         log.error("database_unavailable", error=str(error))
         return 503

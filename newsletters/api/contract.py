@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, Generic, TypeVar
 
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from ninja import NinjaAPI
 from ninja.params.models import Query, QueryModel
 from pydantic import AfterValidator, BaseModel, Field
@@ -59,16 +59,21 @@ class StrictQueryModel(QueryModel):
 
     @classmethod
     def get_request_data(
-        cls, request: HttpRequest, api: NinjaAPI, path_params: dict[str, Any]
+        cls,
+        request: HttpRequest,
+        api: NinjaAPI,
+        path_params: dict[str, Any],  # noqa: ARG003  # Ninja's signature
     ) -> dict[str, Any] | None:
         known: dict[str, Any] = getattr(cls, "__ninja_flatten_map__", {})
-        for name in request.GET:
+        # Not request.GET, which is decoded as the body's charset says.
+        query = QueryDict(request.META.get("QUERY_STRING", ""), encoding="utf-8")
+        for name in query:
             shown = name[:60].encode("utf-8", "replace").decode()
             if name not in known:
                 raise invalid_field(shown, "unknown_parameter", f"Known parameters: {', '.join(sorted(known))}.")
-            if len(request.GET.getlist(name)) > 1:
+            if len(query.getlist(name)) > 1:
                 raise invalid_field(shown, "repeated_parameter", "A parameter may be given once.")
-        return super().get_request_data(request, api, path_params)
+        return api.parser.parse_querydict(query, [], request)
 
 
 class StrictQuery(Query):  # type: ignore[misc]  # Ninja leaves its base untyped

@@ -12,9 +12,9 @@ from pydantic import AfterValidator, BaseModel, Field
 
 from accounts.access import ApiRequest
 from accounts.models import Scope
-from core.errors import BadRequestError, TooLargeError
 from core.strict_json import check_media_type
 from core.text_types import not_blank, one_line
+from core.uploads import open_body
 from newsletters.api import visible
 from newsletters.api.contract import ListQuery, Page, StrictQuery, contract, listed
 from newsletters.api.output import Output
@@ -104,20 +104,11 @@ def create(
     answer (422 names the line); a worker then handles its rows. Follow it at the address in `Location`.
     """
     newsletter = visible.find(visible.newsletters(request.auth), "nl", newsletter_id)
-    check_file(request)
-    made = accept(newsletter, request, consent_source=query.consent_source)
+    check_media_type(request, "text/csv")
+    file = open_body(request, max_bytes=MAX_BYTES)
+    made = accept(newsletter, file, consent_source=query.consent_source, created_by=request.auth.key.created_by)
     response["Location"] = reverse("api-1:get_import", args=[made.uid])
     return Status(202, ImportOut.of(visible.imports(request.auth).get(pk=made.pk)))
-
-
-def check_file(request: ApiRequest) -> None:
-    """Refuse a body of another type (415), over 50 MB (413) or of unknown length (400)."""
-    check_media_type(request, "text/csv")
-    length = request.META.get("CONTENT_LENGTH") or ""
-    if not length.isdecimal():
-        raise BadRequestError("length_required", "Send the file with a Content-Length.")
-    if int(length) > MAX_BYTES:
-        raise TooLargeError("import_too_large", "A file has at most 50 MB; split it.")
 
 
 @router.get(

@@ -26,11 +26,14 @@ from newsletters.models import (
     Subscription,
 )
 from newsletters.publishing import senders
+from newsletters.publishing.header_text import check_header_text
 
 PURGE_BATCH = 5_000
 # Readers of such an issue still wait for their mail.
 UNDER_WAY = (IssueState.SENDING, IssueState.PAUSED, IssueState.BLOCKED)
 STARTABLE = (IssueState.DRAFT, IssueState.SCHEDULED)
+# Both end up in From and List-Id.
+HEADER_FIELDS = {"name", "from_name"}
 Pointer = Literal["/from_address", "/reply_to"]
 
 
@@ -39,7 +42,7 @@ def create_newsletter(publisher: Publisher, **fields: Any) -> Newsletter:
 
     `fields` are columns of Newsletter, with `from_address` in place of `sender`: an address not known yet
     becomes a sender identity and is asked to verify itself. Raises ConflictError `newsletter_slug_taken`
-    and InvalidError for addresses.
+    and InvalidError for addresses and for names that no header may carry.
     """
     try:
         with transaction.atomic():
@@ -128,6 +131,8 @@ def _delete_in_batches(rows: QuerySet[Any]) -> int:
 
 def _columns(publisher: Publisher, fields: Mapping[str, Any]) -> dict[str, Any]:
     columns = dict(fields)
+    for name in HEADER_FIELDS & columns.keys():
+        check_header_text(f"/{name}", columns[name], longest=100)
     if "from_address" in columns:
         address = _checked("/from_address", columns.pop("from_address"))
         columns["sender"] = senders.identify(publisher, address)

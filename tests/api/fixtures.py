@@ -40,7 +40,7 @@ class Api:
         if self.key:
             sent["Authorization"] = f"Bearer {self.key}"
         address = path if path.startswith("/api/") else f"/api/v1{path}"
-        answer = self.client.generic(method, address, data, content_type=content_type, headers=sent)
+        answer: Any = self.client.generic(method, address, data, content_type=content_type, headers=sent)
         if answer.status_code >= 400:
             problem = json.loads(answer.content)
             assert answer["Content-Type"] == "application/problem+json"
@@ -52,7 +52,7 @@ class Api:
     def get(self, path: str) -> HttpResponse:
         return self.send("GET", path)
 
-    def post(self, path: str, body: Any = None, **headers: str) -> HttpResponse:
+    def post(self, path: str, body: Any = None, **headers: Any) -> HttpResponse:
         return self.send("POST", path, body, **headers)
 
     def patch(self, path: str, body: Any) -> HttpResponse:

@@ -206,6 +206,10 @@ def test_a_query_that_means_nothing_is_named(api: Api, path: str, query: str, co
     assert [(error["code"], error["pointer"]) for error in json.loads(answer.content)["errors"]] == [(code, pointer)]
 
 
+def test_a_thousand_parameters_are_400(api: Api, path: str) -> None:
+    assert code_of(api.get(f"{path}?{'&'.join(['a=1'] * 1001)}")) == (400, "bad_request")
+
+
 @pytest.mark.parametrize("cursor", ["", "x", "AAAA", "A" * 32, "%00", "A" * 20_000, "é"])
 def test_a_wrong_cursor_is_400(api: Api, path: str, cursor: str) -> None:
     assert code_of(api.get(f"{path}?cursor={cursor}")) == (400, "invalid_cursor")

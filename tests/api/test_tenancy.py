@@ -26,6 +26,10 @@ class Operation:
     path: str
     details: dict[str, Any]
 
+    @property
+    def name(self) -> str:
+        return str(self.details["operationId"])
+
     def parameters(self, place: str) -> list[dict[str, Any]]:
         return [one for one in self.details["parameters"] if one["in"] == place and one["required"]]
 
@@ -46,12 +50,13 @@ class Operation:
         return DOCUMENT["components"]["schemas"][schema["$ref"].rpartition("/")[2]]["examples"][0]
 
 
-OPERATIONS = [
-    pytest.param(Operation(method.upper(), path, details), id=details["operationId"])
+ALL = [
+    Operation(method.upper(), path, details)
     for path, methods in DOCUMENT["paths"].items()
     for method, details in methods.items()
 ]
-WITH_IDS = [one for one in OPERATIONS if "{" in one.values[0].path]
+OPERATIONS = [pytest.param(one, id=one.name) for one in ALL]
+WITH_IDS = [pytest.param(one, id=one.name) for one in ALL if "{" in one.path]
 
 
 @pytest.fixture
@@ -79,7 +84,7 @@ def make_ids(make_api: Callable[..., Api]) -> Callable[[Api], dict[str, str]]:
 
 
 def test_the_document_has_the_operations_that_clients_count_on() -> None:
-    assert {one.id for one in OPERATIONS} >= {
+    assert {one.name for one in ALL} >= {
         "list_newsletters",
         "create_newsletter",
         "create_subscription",
