@@ -62,6 +62,9 @@ class _AttributeRule:
     problems: list[FieldError] = field(default_factory=list)
 
     def __call__(self, tag: str, attribute: str, value: str) -> str | None:
+        # Asked about every attribute, also of elements that are about to be removed.
+        if tag not in TAGS:
+            return None
         if attribute in ("href", "src"):
             return self._address(tag, value.strip())
         if attribute == "style":
