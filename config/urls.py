@@ -11,6 +11,7 @@ urlpatterns = [
     path("readyz", readyz),
     path("api/v1/", api.urls),
     path("admin/", admin.site.urls),
+    path("", include("newsletters.web.urls")),
     # Answers 404 unless DEBUG is on.
     path("mail/", include("newsletters.demo.pages")),
 ]

@@ -91,6 +91,26 @@ def confirm(subscription_id: int, *, link_age: timedelta = timedelta(0)) -> Subs
     return subscription
 
 
+def request_again(subscription_id: int) -> Subscription:
+    """Take the reader's own new request, made with a link from a mail, for a subscription that is known.
+
+    Raises NotFoundError `not_found` when it, or its newsletter, is gone.
+    """
+    known = (
+        Subscription.objects.select_related("subscriber", "newsletter")
+        .filter(pk=subscription_id, newsletter__deleted_at__isnull=True)
+        .first()
+    )
+    if known is None:
+        raise NotFoundError("not_found", "There is no such subscription.")
+    return subscribe(
+        known.newsletter,
+        address=known.subscriber.address,
+        consent_source="a link in a mail to the reader",
+        confirmed=False,
+    )
+
+
 def unsubscribe(subscription_id: int, *, source: str) -> None:
     """End a subscription; one that has ended, or is no longer known, is left as it is.
 

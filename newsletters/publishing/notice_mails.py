@@ -13,7 +13,6 @@ from core.tokens import make_token
 from newsletters.delivery.notices import Composer
 from newsletters.models import Notice, NoticeKind, SubscriptionState
 from newsletters.publishing.proofing import compose_proof
-from newsletters.publishing.proofing import compose_proof
 from newsletters.publishing.senders import is_usable
 
 # Characters that end a header line somewhere.
@@ -68,7 +67,6 @@ def compose_sender_verification(notice: Notice) -> EmailMessage | None:
 COMPOSERS: dict[str, Composer] = {
     NoticeKind.CONFIRMATION: compose_confirmation,
     NoticeKind.SENDER_VERIFICATION: compose_sender_verification,
-    NoticeKind.PROOF: compose_proof,
     NoticeKind.PROOF: compose_proof,
 }
 
