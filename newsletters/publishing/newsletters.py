@@ -71,19 +71,18 @@ def update_newsletter(newsletter: Newsletter, **changes: Any) -> Newsletter:
 
 @transaction.atomic
 def delete_newsletter(newsletter: Newsletter) -> None:
-    """Hide a newsletter at once; `purge` removes its rows later. A scheduled issue becomes a draft.
+    """Hide a newsletter at once; `purge` removes its rows later. Drafts and scheduled issues are cancelled.
 
     Raises ConflictError `newsletter_is_sending` while an issue is sending, paused or blocked: its readers
     still wait. Cancel that issue first.
     """
-    # A start of an issue locks its row: it comes wholly before this, or wholly after and finds the newsletter gone.
+    # A start locks its issue: it comes wholly before this, or wholly after and finds the issue cancelled.
     unfinished = Issue.objects.filter(newsletter=newsletter, state__in=[*STARTABLE, *UNDER_WAY])
     list(unfinished.select_for_update().order_by("pk").values_list("pk", flat=True))
     waiting = Issue.objects.filter(newsletter=OuterRef("pk"), state__in=UNDER_WAY)
     idle = Newsletter.objects.alive().filter(~Exists(waiting), pk=newsletter.pk)
     if idle.update(deleted_at=Now()) == 1:
-        scheduled = Issue.objects.filter(newsletter=newsletter, state=IssueState.SCHEDULED)
-        scheduled.update(state=IssueState.DRAFT, scheduled_at=None)
+        Issue.objects.filter(newsletter=newsletter, state__in=STARTABLE).update(state=IssueState.CANCELLED)
     elif Newsletter.objects.alive().filter(pk=newsletter.pk).exists():
         raise ConflictError("newsletter_is_sending", "An issue of this newsletter is under way; cancel it first.")
 

@@ -1,17 +1,19 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from django.apps import apps
+from django.db.models.functions import Now
 from django.http import HttpResponse
 from django.test import Client
 
 from accounts.models import Publisher
-from newsletters.models import Newsletter
+from newsletters.models import Issue, IssueState, Newsletter
 from tests import cast
 
 PROBLEM_KEYS = {"type", "title", "status", "detail", "code", "errors"}
@@ -34,13 +36,13 @@ class Api:
         raw: bytes | None = None,
         content_type: str = "application/json",
         **headers: str,
-    ) -> HttpResponse:
+    ) -> Any:
         data = raw if raw is not None else b"" if body is None else json.dumps(body).encode()
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         if self.key:
             sent["Authorization"] = f"Bearer {self.key}"
         address = path if path.startswith("/api/") else f"/api/v1{path}"
-        answer: Any = self.client.generic(method, address, data, content_type=content_type, headers=sent)
+        answer = self.client.generic(method, address, data, content_type=content_type, headers=sent)
         if answer.status_code >= 400:
             problem = json.loads(answer.content)
             assert answer["Content-Type"] == "application/problem+json"
@@ -49,16 +51,16 @@ class Api:
             assert b"Traceback" not in answer.content
         return answer
 
-    def get(self, path: str) -> HttpResponse:
+    def get(self, path: str) -> Any:
         return self.send("GET", path)
 
-    def post(self, path: str, body: Any = None, **headers: Any) -> HttpResponse:
+    def post(self, path: str, body: Any = None, **headers: Any) -> Any:
         return self.send("POST", path, body, **headers)
 
-    def patch(self, path: str, body: Any) -> HttpResponse:
+    def patch(self, path: str, body: Any) -> Any:
         return self.send("PATCH", path, body)
 
-    def delete(self, path: str) -> HttpResponse:
+    def delete(self, path: str) -> Any:
         return self.send("DELETE", path)
 
     def items(self, path: str) -> list[Any]:
@@ -79,12 +81,28 @@ def ask(answer: HttpResponse, status: int = 200) -> Any:
     return json.loads(answer.content) if answer.content else None
 
 
-def code_of(answer: HttpResponse) -> tuple[int, str]:
+def code_of(answer: Any) -> tuple[int, str]:
     return answer.status_code, json.loads(answer.content)["code"]
 
 
 def pointers_of(answer: HttpResponse) -> set[str]:
     return {error["pointer"] for error in json.loads(answer.content)["errors"]}
+
+
+def issue_in(newsletter: Newsletter, state: IssueState, **fields: Any) -> Issue:
+    times: dict[str, Any] = {}
+    if state == IssueState.SCHEDULED:
+        times = {"scheduled_at": Now()}
+    elif state != IssueState.DRAFT:
+        times = {"started_at": Now(), "resumed_at": Now()}
+    if state == IssueState.SENT:
+        times |= {"fan_out_done_at": Now(), "finished_at": Now()}
+    return cast.make_issue(newsletter, state=state, **times, **fields)
+
+
+def send_issue(api: Api, issue: Issue, key: str | None = None, **headers: Any) -> HttpResponse:
+    headers |= {"Idempotency_Key": key or str(uuid.uuid4())}
+    return api.send("POST", f"/issues/{issue.uid}/send", **headers)
 
 
 def row_counts() -> dict[str, int]:

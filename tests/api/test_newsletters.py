@@ -131,7 +131,7 @@ def test_a_deleted_newsletter_takes_everything_with_it_and_sends_nothing_any_mor
     for path in (f"/newsletters/{newsletter.uid}", f"/issues/{issue.uid}", f"/subscriptions/{reader.uid}"):
         assert code_of(api.get(path)) == (404, "not_found")
     assert ask(api.get("/newsletters"))["items"] == []
-    assert Issue.objects.get().state == IssueState.DRAFT
+    assert Issue.objects.get().state == IssueState.CANCELLED
     ask(api.get(f"/subscribers/{reader.subscriber.uid}"))
 
 

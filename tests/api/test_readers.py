@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from io import BytesIO
+from typing import Any
 
 import pytest
 from django.http import HttpResponse
@@ -93,6 +94,16 @@ def test_an_erased_reader_is_gone(api: Api, newsletter: Newsletter) -> None:
     assert code_of(api.delete(f"/subscribers/{reader.subscriber.uid}")) == (404, "not_found")
 
 
+def upload_declaring(api: Api, newsletter: Newsletter, length: str, body: BytesIO) -> Any:
+    environment: dict[str, Any] = {"CONTENT_LENGTH": length, "wsgi.input": body}
+    return api.client.post(
+        f"/api/v1/newsletters/{newsletter.uid}/imports?consent_source=x",
+        content_type="text/csv",
+        headers={"Authorization": f"Bearer {api.key}"},
+        **environment,
+    )
+
+
 def upload(api: Api, newsletter: Newsletter, raw: bytes, content_type: str = "text/csv") -> HttpResponse:
     path = f"/newsletters/{newsletter.uid}/imports?consent_source=spring+fair"
     return api.send("POST", path, raw=raw, content_type=content_type)
@@ -142,12 +153,7 @@ def test_a_file_over_50_mb_is_refused_before_it_is_read(api: Api, newsletter: Ne
         def read(self, *_size: object) -> bytes:
             raise AssertionError("the body was read")
 
-    answer = api.client.post(
-        f"/api/v1/newsletters/{newsletter.uid}/imports?consent_source=x",
-        content_type="text/csv",
-        headers={"Authorization": f"Bearer {api.key}"},
-        **{"CONTENT_LENGTH": "50000001", "wsgi.input": Untouched()},
-    )
+    answer = upload_declaring(api, newsletter, "50000001", Untouched())
     assert code_of(answer) == (413, "body_too_large")
 
 
@@ -158,12 +164,7 @@ def test_a_file_whose_length_is_not_as_declared_is_refused(
     api: Api, newsletter: Newsletter, length: str, code: str
 ) -> None:
     before = row_counts()
-    answer = api.client.post(
-        f"/api/v1/newsletters/{newsletter.uid}/imports?consent_source=x",
-        content_type="text/csv",
-        headers={"Authorization": f"Bearer {api.key}"},
-        **{"CONTENT_LENGTH": length, "wsgi.input": BytesIO(b"email\nada@example.org\n")},
-    )
+    answer = upload_declaring(api, newsletter, length, BytesIO(b"email\nada@example.org\n"))
     assert code_of(answer) == (400, code)
     assert row_counts() == before
 
