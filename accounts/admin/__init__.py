@@ -15,6 +15,8 @@ __all__ = ["ApiKeyAdmin", "BaseAdmin", "JourneyForm", "PublisherAdmin", "Step", 
 admin.site.site_header = "Courant"
 admin.site.site_title = "Courant"
 admin.site.index_title = "Overview"
+# The overview and the path above each page lead everywhere; tables need the width.
+admin.site.enable_nav_sidebar = False
 # There is no page at "/" for people who sign in here.
 admin.site.site_url = None
 # Roles come from memberships. A task page would show arguments and tracebacks unescaped.

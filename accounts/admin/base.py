@@ -106,6 +106,7 @@ class BaseAdmin(admin.ModelAdmin[M], Generic[M]):
     changeable: ClassVar[bool] = True
     steps: ClassVar[Sequence[Step[Any]]] = ()
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
     paginator = CappedPaginator
     list_per_page = 50
     ordering = ("-id",)

@@ -8,7 +8,9 @@ from pathlib import Path
 from django.conf import settings
 from django.core.management import call_command
 from django.db import connection
+from django.db.models.functions import Now
 
+from core.models import ClockLease
 from newsletters.demo import maildir, steps
 from newsletters.demo.children import Children
 from newsletters.demo.environment import Surroundings
@@ -37,6 +39,7 @@ def run(surroundings: Surroundings, children: Children, screen: Screen, *, once:
     publisher, password = steps.prepare_publisher()
     newsletter = steps.prepare_newsletter(publisher)
     children.wait_for_port(surroundings.mail_port)
+    _wait_for_clock(children)
     before = set(maildir.names())
     began = time.monotonic()
     _import(children, screen, steps.begin_import(newsletter).pk)
@@ -51,6 +54,16 @@ def run(surroundings: Surroundings, children: Children, screen: Screen, *, once:
     screen.line(f"Everybody is accounted for. Sign in as {steps.ADMIN} with the password {password}")
     if not once:
         _serve(surroundings, children, screen)
+
+
+def _wait_for_clock(children: Children) -> None:
+    """Return once a worker's clock ticks, so that what follows is the work and not the workers' start."""
+    deadline = time.monotonic() + LIMIT_SECONDS
+    while not ClockLease.objects.filter(holder__isnull=False, until__gt=Now()).exists():
+        children.check()
+        if time.monotonic() > deadline:
+            raise DemoFailedError(f"No worker is ready after {LIMIT_SECONDS} s; see worker.log in {children.folder}.")
+        time.sleep(POLL_SECONDS)
 
 
 def _import(children: Children, screen: Screen, import_id: int) -> None:

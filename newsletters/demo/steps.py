@@ -10,7 +10,8 @@ from accounts.models import Membership, Publisher, Role, User
 from newsletters.audience import importing
 from newsletters.demo import maildir, sample
 from newsletters.models import Import, Issue, Newsletter
-from newsletters.publishing import editing, newsletters, senders, sending
+from newsletters.publishing import newsletters, senders, sending
+from newsletters.publishing.editing import create_issue
 
 PUBLISHER = "Harbour Press"
 ADMIN = "admin@example.org"
@@ -63,7 +64,7 @@ def begin_import(newsletter: Newsletter) -> Import:
 def begin_issue(newsletter: Newsletter) -> Issue:
     """Write the sample issue and start it; workers send it."""
     number = Issue.objects.filter(newsletter=newsletter).count() + 1
-    issue = editing.create_issue(
+    issue = create_issue(
         newsletter,
         subject=f"The Harbour Letter, no. {number}: every letter is accounted for",
         preheader="A tide table for letters, and a recipe for windy evenings.",

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,25 +14,29 @@ if TYPE_CHECKING:
 @pytest.fixture
 def desk(db: None) -> Desk:
     """An owner's desk."""
-    return _desks().make_desk("owner")
+    made: Desk = _desks().make_desk("owner")
+    return made
 
 
 @pytest.fixture
 def other_desk(db: None) -> Desk:
     """An owner's desk at another publisher."""
-    return _desks().make_desk("owner", name="The Rival", email="owner@rival.example")
+    made: Desk = _desks().make_desk("owner", name="The Rival", email="owner@rival.example")
+    return made
 
 
 @pytest.fixture
 def viewer_desk(db: None) -> Desk:
-    return _desks().make_desk("viewer")
+    made: Desk = _desks().make_desk("viewer")
+    return made
 
 
 @pytest.fixture
 def superuser_client(db: None) -> Client:
-    return _desks().make_superuser_client()
+    made: Client = _desks().make_superuser_client()
+    return made
 
 
-def _desks():  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _desks() -> Any:
     # Models cannot be imported yet while conftest files load.
     return importlib.import_module("tests.admin.desks")

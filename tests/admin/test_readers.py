@@ -122,7 +122,7 @@ def test_a_suppressed_address_is_found_by_its_address(desk: Desk) -> None:
     form = {"publisher": desk.publisher.pk, "address": cast.ADA}
     assert desk.client.post(reverse("admin:newsletters_suppression_add"), form).status_code == 302
     subscriber = cast.make_subscriber(desk.publisher)
-    assert is_suppressed(desk.publisher.pk, subscriber.address_digest)
+    assert is_suppressed(desk.publisher.pk, bytes(subscriber.address_digest))
     listed = reverse("admin:newsletters_suppression_changelist")
     assert "1 suppression" in desk.client.get(listed, {"q": "Ada@Example.org"}).content.decode()
     assert "0 suppressions" in desk.client.get(listed, {"q": cast.BORIS}).content.decode()
