@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from email.charset import QP, Charset
 from email.utils import formataddr
 
 from django.conf import settings
@@ -15,6 +16,9 @@ from newsletters.models import Notice, NoticeKind, SubscriptionState
 from newsletters.publishing.proofing import compose_proof
 from newsletters.publishing.senders import is_usable
 
+# Bodies go out in 7-bit ASCII with short lines, which no relay needs to change.
+_UTF8_QP = Charset("utf-8")
+_UTF8_QP.body_encoding = QP
 # Characters that end a header line somewhere.
 _LINE_BREAKERS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
@@ -77,6 +81,7 @@ def _write(template: str, context: dict[str, object], *, subject: str, sender: s
     text = render_to_string(f"newsletters/mail/{template}.txt", context)
     html = render_to_string(f"newsletters/mail/{template}.html", context)
     message = EmailMultiAlternatives(subject=subject, body=text, from_email=sender, to=[to])
+    message.encoding = _UTF8_QP
     message.attach_alternative(html, "text/html")
     return message
 

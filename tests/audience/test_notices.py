@@ -82,6 +82,14 @@ def test_a_confirmation_says_who_asks_and_carries_a_working_link(settings: Setti
     assert "Ärzte & <Co>" in message.body
 
 
+def test_a_mail_is_plain_ascii_with_short_lines() -> None:
+    send(pending(cast.make_newsletter(name="Ärzteblatt", postal_address="Straße 1, Zürich\n.\n")))
+    data = mail.outbox[0].message().as_bytes()
+    assert data.isascii()
+    assert max(map(len, data.splitlines())) <= 78
+    assert mail.outbox[0].subject == "Please confirm your subscription to Ärzteblatt"
+
+
 def test_an_unverified_sender_is_not_used_for_confirmations(settings: Settings) -> None:
     publisher = cast.make_publisher()
     sender = cast.make_sender(publisher, verified=False)

@@ -227,7 +227,7 @@ def test_every_link_that_is_not_ours_gets_the_same_answer(browser: Client) -> No
     flipped = good[:-1] + ("A" if good[-1] != "A" else "B")
     wrong = [good[:-1], good + "A", good + "=", good.swapcase(), flipped, "%00", "x", "a" * 100_000, "ü" * 43]
     wrong += [make_token(purpose, subscription.pk) for purpose in ("confirm", "verify-sender", "proof")]
-    wrong += [make_token("unsubscribe", subscription.pk).replace("-", "+").replace("_", "/") + "+"]
+    wrong += [make_token("unsubscribe", subscription.pk).replace("-", "+") + "+"]
     answers = {(response.status_code, response.content) for each in wrong for response in [browser.post(f"/u/{each}")]}
     answers |= {(response.status_code, response.content) for each in wrong for response in [browser.get(f"/u/{each}")]}
     answers |= {
