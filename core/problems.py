@@ -176,14 +176,21 @@ def _pointer(location: Sequence[str | int]) -> str:
 
 
 class ProblemMiddleware:
-    """Turn error pages below /api/ that no endpoint made (404, 405, 400, 500 …) into problems."""
+    """Turn error pages below /api/ that no endpoint made (404, 405, 400, 500 …) into problems.
+
+    Also refuses bodies of undeclared length (chunked), which Django would silently read as empty.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
+        if not request.path_info.startswith(API_PREFIX):
+            return self._get_response(request)
+        if "Transfer-Encoding" in request.headers and not request.META.get("CONTENT_LENGTH"):
+            return problem(400, "length_required", "Send the body with a Content-Length.")
         response = self._get_response(request)
-        if response.status_code < HTTPStatus.BAD_REQUEST or not request.path_info.startswith(API_PREFIX):
+        if response.status_code < HTTPStatus.BAD_REQUEST:
             return response
         if response.headers.get("Content-Type", "").startswith(MEDIA_TYPE):
             return response

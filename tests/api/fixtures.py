@@ -100,7 +100,7 @@ def issue_in(newsletter: Newsletter, state: IssueState, **fields: Any) -> Issue:
     return cast.make_issue(newsletter, state=state, **times, **fields)
 
 
-def send_issue(api: Api, issue: Issue, key: str | None = None, **headers: Any) -> HttpResponse:
+def send_issue(api: Api, issue: Issue, key: str | None = None, **headers: Any) -> Any:
     headers |= {"Idempotency_Key": key or str(uuid.uuid4())}
     return api.send("POST", f"/issues/{issue.uid}/send", **headers)
 

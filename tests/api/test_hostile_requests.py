@@ -115,6 +115,11 @@ def test_json_of_another_type_is_refused(api: Api, path: str, content_type: str)
     assert row_counts() == before
 
 
+def test_a_body_of_undeclared_length_is_refused(api: Api, path: str) -> None:
+    answer = api.send("POST", path, Transfer_Encoding="chunked")
+    assert code_of(answer) == (400, "length_required")
+
+
 def test_compressed_json_is_refused(api: Api, path: str) -> None:
     answer = api.send("POST", path, GOOD, Content_Encoding="gzip")
     assert code_of(answer) == (415, "content_encoding_not_supported")

@@ -7,7 +7,6 @@ from io import BytesIO
 from typing import Any
 
 import pytest
-from django.http import HttpResponse
 
 from accounts.models import Scope
 from newsletters.audience import importing
@@ -104,7 +103,7 @@ def upload_declaring(api: Api, newsletter: Newsletter, length: str, body: BytesI
     )
 
 
-def upload(api: Api, newsletter: Newsletter, raw: bytes, content_type: str = "text/csv") -> HttpResponse:
+def upload(api: Api, newsletter: Newsletter, raw: bytes, content_type: str = "text/csv") -> Any:
     path = f"/newsletters/{newsletter.uid}/imports?consent_source=spring+fair"
     return api.send("POST", path, raw=raw, content_type=content_type)
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from django.db import connection
-from django.http import HttpResponse
 from django.test.utils import CaptureQueriesContext
 
 from core.models import IdempotencyRecord
@@ -118,7 +117,7 @@ def test_of_50_parallel_sends_one_starts_the_issue(api: Api, newsletter: Newslet
     issue = cast.make_issue(newsletter)
     gate = threading.Barrier(count)
 
-    def request(number: int) -> HttpResponse:
+    def request(number: int) -> Any:
         caller = Api(publisher=api.publisher, key=api.key)
         try:
             gate.wait(timeout=30)
