@@ -34,7 +34,8 @@ MAX_ROWS = 1_000_000
 PART_BYTES = 1_000_000
 CHUNK_ROWS = 4_000
 SLICE_SECONDS = 45
-LEASE = timedelta(seconds=60)
+LEASE = timedelta(seconds=30)
+RENEW_ROWS = 50_000
 # The first bytes of zip (and .xlsx), gzip, PNG, PDF, old Excel, bzip2, xz and 7z files.
 _NOT_TEXT = tuple(
     map(
@@ -90,7 +91,7 @@ def run(import_id: int) -> None:
         return
     except CourantError as error:
         _end(running, ImportState.FAILED, failure=error.detail[:300])
-    # After any other error the lease stays, so that the next attempt comes a minute later.
+    # After any other error the lease stays, so that the next attempt waits for its end.
     Import.objects.filter(pk=import_id, state=ImportState.RUNNING, cursor=running.cursor).update(lease_until=None)
 
 
@@ -103,13 +104,17 @@ def _read(running: Import) -> None:
     if running.newsletter.deleted_at is not None:
         _end(running, ImportState.FAILED, failure="The newsletter was deleted.")
         return
-    ends_at = time.monotonic() + SLICE_SECONDS
+    ends_at: float | None = None
     table = Table(_text(_Parts(running.pk)))
     chunk = Chunk(running, table.columns)
-    for line, fields in table.rows():
+    for number, (line, fields) in enumerate(table.rows(), start=1):
         chunk.add(line, fields)
-        if len(chunk) >= CHUNK_ROWS:
+        if number <= running.cursor and number % RENEW_ROWS == 0:
+            Import.objects.filter(pk=running.pk, cursor=running.cursor).update(lease_until=Now() + LEASE)
+        elif len(chunk) >= CHUNK_ROWS:
             chunk.commit(LEASE)
+            # Counted from the first new rows, so that each slice gets on however far it has to read.
+            ends_at = ends_at or time.monotonic() + SLICE_SECONDS
             if time.monotonic() > ends_at:
                 return
     chunk.commit(LEASE)

@@ -286,6 +286,7 @@ def test_a_worker_killed_at_any_chunk_changes_no_count(moment: str, monkeypatch:
 def test_a_long_import_goes_on_where_it_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importing, "CHUNK_ROWS", 10)
     monkeypatch.setattr(importing, "SLICE_SECONDS", -1)
+    monkeypatch.setattr(importing, "RENEW_ROWS", 3)
     accepted = accept("email,name\n" + many(25))
     for cursor in (10, 20, 25):
         assert importing.due_ids(10) == [accepted.pk]
