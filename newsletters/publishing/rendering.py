@@ -37,7 +37,7 @@ def check(*, subject: str, preheader: str, body: str, body_format: str) -> None:
 
     A draft may still lack its body. Codes: `control_character`, `encoded_word`, `too_long`, `only_spaces`,
     `required`, `unknown_tag`, `unclosed_tag`, `misplaced_tag`, `tag_in_style`, `html_too_complex`,
-    `invalid_link`, `unknown_body_format`.
+    `markdown_too_complex`, `invalid_link`, `unknown_body_format`.
     """
     if not subject:
         raise invalid_field("/subject", "required", "An issue has a subject.")
@@ -86,7 +86,7 @@ def _body_html(body: str, body_format: str, *, beside: tuple[str, ...]) -> tuple
     check_characters(pointer, body, allowed="\t\n\r")
     marked = mark(body, pointer=pointer, beside=beside)
     if body_format == BodyFormat.MARKDOWN:
-        html = markdown.to_html(marked.text)
+        html = markdown.to_html(marked.text, pointer=pointer)
     elif body_format == BodyFormat.HTML:
         html = marked.text
     else:

@@ -4,7 +4,7 @@ import re
 import time
 
 import pytest
-from lxml import html as lxml_html
+from lxml import html as lxml_html  # type: ignore[import-untyped]  # lxml carries no types
 
 from core.errors import InvalidError
 from newsletters.publishing.merge_tags import mark
