@@ -19,7 +19,9 @@ MAX_DAYS = 3650
 
 
 class ApiKeyForm(JourneyForm[ApiKey]):
-    scopes = forms.MultipleChoiceField(choices=Scope.choices, widget=forms.CheckboxSelectMultiple)
+    scopes = forms.MultipleChoiceField(
+        choices=[(scope, scope) for scope in Scope.values], widget=forms.CheckboxSelectMultiple
+    )
     days = forms.IntegerField(
         label="Valid for days", required=False, min_value=1, max_value=MAX_DAYS, help_text="Empty: until it is revoked."
     )

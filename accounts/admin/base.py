@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
 from django.core.paginator import Paginator
 from django.db import models
 from django.http import HttpRequest, HttpResponse
@@ -138,10 +139,15 @@ class BaseAdmin(admin.ModelAdmin[M], Generic[M]):
         related = self.admin_site._registry.get(db_field.related_model)  # noqa: SLF001  # get_model_admin raises
         if isinstance(related, BaseAdmin):
             kwargs["queryset"] = related.writable(request)
-        field = super().formfield_for_foreignkey(db_field, request, **kwargs)
-        if field is not None:
-            # Popups for related rows are a second way in that adds nothing here.
-            _plain_links(field.widget)
+            if not db_field.blank and related.writable(request)[:2].count() == 1:
+                kwargs["empty_label"] = None
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        # Popups for related rows are a second way in that adds nothing here.
+        if field is not None and isinstance(field.widget, RelatedFieldWidgetWrapper):
+            field.widget = field.widget.widget
         return field
 
     # --- who may ----------------------------------------------------------------
@@ -213,9 +219,3 @@ def _is_staff(request: HttpRequest) -> bool:
 
 def _is_superuser(request: HttpRequest) -> bool:
     return request.user.is_active and request.user.is_superuser
-
-
-def _plain_links(widget: forms.Widget) -> None:
-    for name in ("can_add_related", "can_change_related", "can_delete_related", "can_view_related"):
-        if hasattr(widget, name):
-            setattr(widget, name, False)

@@ -5,17 +5,20 @@ from __future__ import annotations
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.text import Truncator
 
 from accounts.admin import BaseAdmin
 from newsletters.admin.filters import IssueFilter
 from newsletters.models import Delivery
+
+SHOWN_SUBJECT = 40
 
 
 @admin.register(Delivery)
 class DeliveryAdmin(BaseAdmin[Delivery]):
     publisher_path = "issue__newsletter__publisher"
     addable = changeable = False
-    list_display = ("uid", "address", "issue_subject", "state", "attempts", "last_reply", "uncertain", "settled_at")
+    list_display = ("address", "state", "attempts", "last_reply", "uncertain", "settled_at", "issue_subject")
     list_filter = (IssueFilter, "state", "uncertain")
     list_select_related = ("issue", "subscription__subscriber")
     search_fields = ("subscription__subscriber__address_key",)
@@ -57,7 +60,7 @@ class DeliveryAdmin(BaseAdmin[Delivery]):
 
     @admin.display(description="issue")
     def issue_subject(self, row: Delivery) -> str:
-        return row.issue.subject
+        return Truncator(row.issue.subject).chars(SHOWN_SUBJECT)
 
     @admin.display(description="last reply")
     def last_reply(self, row: Delivery) -> str:
