@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from django.http import HttpRequest
 from ninja.security import HttpBearer
 
-from accounts.keys import recognise
+from accounts.keys import recognise, refusal
 from accounts.models import ApiKey, Publisher, Scope
-from core.errors import ForbiddenError, UnauthenticatedError
+from core.errors import ForbiddenError
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class KeyBearer(HttpBearer):
     def __call__(self, request: HttpRequest) -> Principal:
         principal: Principal | None = super().__call__(request)
         if principal is None:
-            raise UnauthenticatedError("not_authenticated", "Send a valid API key as `Authorization: Bearer crnt_…`.")
+            raise refusal()
         return principal
 
     def authenticate(self, request: HttpRequest, token: str) -> Principal:

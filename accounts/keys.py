@@ -70,7 +70,7 @@ def recognise(text: str) -> ApiKey:
 
     Raises UnauthenticatedError, with the same words for every reason: malformed, unknown, revoked, expired.
     """
-    refused = UnauthenticatedError("not_authenticated", "Send a valid API key as `Authorization: Bearer crnt_…`.")
+    refused = refusal()
     matched = _KEY.fullmatch(text)
     if matched is None:
         raise refused
@@ -89,6 +89,11 @@ def recognise(text: str) -> ApiKey:
     if key.unseen:
         ApiKey.objects.filter(unseen, pk=key.pk).update(last_used_at=Now())
     return key
+
+
+def refusal() -> UnauthenticatedError:
+    """Return the one answer to everybody whom we do not know."""
+    return UnauthenticatedError("not_authenticated", "Send a valid API key as `Authorization: Bearer crnt_…`.")
 
 
 def revoke(key: ApiKey) -> None:

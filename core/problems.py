@@ -33,28 +33,28 @@ STOCK = {
     500: ("internal_error", "Something failed on our side. The header X-Request-Id names this request in the log."),
     503: ("database_unavailable", "The database cannot be reached. Try again in a moment."),
 }
-# pydantic's words for what is wrong, in ours; others are passed on as they are.
-CODES = {
-    "missing": "required",
-    "extra_forbidden": "unknown_field",
-    "string_too_long": "too_long",
-    "too_long": "too_long",
-    "string_too_short": "too_short",
-    "too_short": "too_short",
-    "literal_error": "not_one_of",
-    "string_type": "wrong_type",
-    "int_type": "wrong_type",
-    "bool_type": "wrong_type",
-    "dict_type": "wrong_type",
-    "list_type": "wrong_type",
-    "model_attributes_type": "wrong_type",
-    "model_type": "wrong_type",
-    "string_pattern_mismatch": "wrong_form",
-    "string_unicode": "lone_surrogate",
-    "int_parsing": "wrong_type",
-    "int_parsing_size": "out_of_range",
-    "greater_than_equal": "out_of_range",
-    "less_than_equal": "out_of_range",
+# pydantic's words for what is wrong, in ours; its sentence stays where ours is empty.
+WORDS = {
+    "missing": ("required", "This is required."),
+    "extra_forbidden": ("unknown_field", "There is no such field."),
+    "string_too_long": ("too_long", ""),
+    "too_long": ("too_long", ""),
+    "string_too_short": ("too_short", ""),
+    "too_short": ("too_short", ""),
+    "literal_error": ("not_one_of", ""),
+    "string_pattern_mismatch": ("wrong_form", ""),
+    "string_unicode": ("lone_surrogate", "Half of a surrogate pair is not a character."),
+    "string_type": ("wrong_type", "Must be text."),
+    "int_type": ("wrong_type", "Must be a whole number."),
+    "int_parsing": ("wrong_type", "Must be a whole number."),
+    "bool_type": ("wrong_type", "Must be true or false."),
+    "list_type": ("wrong_type", "Must be a list."),
+    "dict_type": ("wrong_type", "Must be an object."),
+    "model_type": ("wrong_type", "Must be an object."),
+    "model_attributes_type": ("wrong_type", "Must be an object."),
+    "int_parsing_size": ("out_of_range", "The number is too large."),
+    "greater_than_equal": ("out_of_range", ""),
+    "less_than_equal": ("out_of_range", ""),
 }
 
 
@@ -154,14 +154,10 @@ def _status_of(error: Exception) -> int:
 
 def _invalid(errors: Sequence[dict[str, Any]]) -> InvalidError:
     """Return our error for pydantic's list, each entry with a pointer."""
-    fields = [
-        FieldError(
-            code=error.get("ctx", {}).get("code") or CODES.get(error["type"], error["type"]),
-            detail=error["msg"].removeprefix("Value error, "),
-            pointer=_pointer(error["loc"]),
-        )
-        for error in errors
-    ]
+    fields = []
+    for error in errors:
+        code, detail = WORDS.get(error["type"], (error["type"], ""))
+        fields.append(FieldError(code=code, detail=detail or f"{error['msg']}.", pointer=_pointer(error["loc"])))
     named = ", ".join(field.pointer or "the body" for field in fields[:5])
     code = fields[0].code if len(fields) == 1 else "invalid_values"
     return InvalidError(code, f"Not acceptable: {named}.", errors=fields)

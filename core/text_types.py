@@ -18,25 +18,21 @@ REFUSED_CATEGORIES = ("Cc", "Cs")
 def one_line(text: str) -> str:
     """Return the text when it is one line without control characters, else raise a field's error."""
     if any(letter in LINE_SEPARATORS or unicodedata.category(letter) in REFUSED_CATEGORIES for letter in text):
-        raise PydanticCustomError(
-            "control_character", "Line breaks and control characters are not accepted.", {"code": "control_character"}
-        )
+        raise PydanticCustomError("control_character", "Line breaks and control characters are not accepted")
     return text
 
 
 def not_blank(text: str) -> str:
     """Return the text when there is something to see in it, else raise a field's error."""
     if not text.strip():
-        raise PydanticCustomError("blank", "Must not be blank.", {"code": "blank"})
+        raise PydanticCustomError("blank", "Must not be blank")
     return text
 
 
 def many_lines(text: str) -> str:
     """Return the text when its only control characters are TAB, CR and LF, else raise a field's error."""
     if any(letter not in "\t\r\n" and unicodedata.category(letter) in REFUSED_CATEGORIES for letter in text):
-        raise PydanticCustomError(
-            "control_character", "Control characters are not accepted.", {"code": "control_character"}
-        )
+        raise PydanticCustomError("control_character", "Control characters are not accepted")
     return text
 
 
