@@ -78,7 +78,7 @@ class Courier:
         self.loop.call_soon_threadsafe(self._relay.close)
         self._ledger.stop()
         # `connection` is another object in each thread: its `close` must be looked up there.
-        self._database.submit(lambda: connection.close())
+        self._database.submit(_close_connection)
         self._database.shutdown(wait=True)
 
     async def serve(self, issue_id: int) -> None:
@@ -206,6 +206,10 @@ def _with_fresh_connection(function: Callable[[], T]) -> T:
         # The next call must not meet the same dead connection.
         connection.close()
         raise
+
+
+def _close_connection() -> None:
+    connection.close()
 
 
 def load_edition(issue_id: int) -> tuple[Template, str] | None:

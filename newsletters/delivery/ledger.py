@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, DataError, IntegrityError, connection
 
 from newsletters.delivery.dialects import Gate, Refused, Settlement, dialect
 from newsletters.models import DeliveryState, IssueState, SubscriptionState
@@ -115,6 +115,9 @@ class Ledger:
                 refused = [gate for gate in gates if gate.delivery_id not in permitted]
                 reasons = {r.delivery_id: r for r in dialect().refusals(refused)} if refused else {}
                 break
+            except (DataError, IntegrityError) as error:
+                self._commit_apart(batch, error)
+                return
             except DatabaseError as error:
                 # Repeating is safe even after an ambiguous COMMIT: each settlement names its intent or
                 # lease, and each gate writes the same intent again.
@@ -130,6 +133,17 @@ class Ledger:
                 self._held.pop(turn.gate.delivery_id, None)
             answers.append((turn.future, answer))
         self._loop.call_soon_threadsafe(_deliver, answers)
+
+    def _commit_apart(self, batch: list[Turn], error: DatabaseError) -> None:
+        """Find the turn that the database cannot store, so that it stops no other."""
+        if len(batch) > 1:
+            middle = len(batch) // 2
+            self._commit(batch[:middle])
+            self._commit(batch[middle:])
+            return
+        # Its lease runs out, and the rescue flags the row: nothing is lost and nothing hidden.
+        log.error("ledger_turn_refused", error=type(error).__name__)
+        self._loop.call_soon_threadsafe(_deliver, [(batch[0].future, GateAnswer.LEASE_LOST)])
 
     def _renew(self) -> None:
         self._renew_at = time.monotonic() + self._lease_seconds / 4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import models
 from django.db.models.functions import Now
@@ -44,7 +45,7 @@ def measure(issue: Issue) -> Progress:
     counts = {
         state.value: models.Count("deliveries", filter=models.Q(deliveries__state=state)) for state in DeliveryState
     }
-    row = (
+    row: dict[str, Any] = dict(
         Issue.objects.filter(pk=issue.pk)
         .annotate(
             now=models.ExpressionWrapper(Now(), output_field=models.DateTimeField()),

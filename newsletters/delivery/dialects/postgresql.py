@@ -15,11 +15,13 @@ from newsletters.delivery.dialects.words import Chunk, Claimed, Gate, Refused, S
 CLAIM: LiteralString = """
 WITH due AS (
     SELECT d.id, d.subscription_id FROM newsletters_delivery d
-    WHERE d.issue_id = %(issue)s AND d.state = 'queued' AND d.next_at <= statement_timestamp() AND (d.kills > 0) = %(suspects)s
+    WHERE d.issue_id = %(issue)s AND d.state = 'queued' AND (d.kills > 0) = %(suspects)s
+      AND d.next_at <= statement_timestamp()
       AND EXISTS (SELECT FROM newsletters_issue i WHERE i.id = %(issue)s AND i.state = 'sending')
     ORDER BY d.next_at, d.id LIMIT %(limit)s FOR UPDATE OF d SKIP LOCKED)
 UPDATE newsletters_delivery d
-SET state = 'sending', lease_token = %(lease)s, lease_until = statement_timestamp() + %(seconds)s * interval '1 second', gated = false
+SET state = 'sending', lease_token = %(lease)s, gated = false,
+    lease_until = statement_timestamp() + %(seconds)s * interval '1 second'
 FROM due LEFT JOIN newsletters_subscription s ON s.id = due.subscription_id
     LEFT JOIN newsletters_subscriber r ON r.id = s.subscriber_id
 WHERE d.id = due.id
@@ -28,7 +30,8 @@ RETURNING d.id, d.subscription_id, r.address, d.attempts, d.uncertain_outcomes, 
 SETTLE: LiteralString = """
 UPDATE newsletters_delivery d
 SET state = v.state, lease_token = NULL, lease_until = NULL, gated = false,
-    next_at = CASE WHEN v.state = 'queued' THEN statement_timestamp() + v.delay * interval '1 second' ELSE d.next_at END,
+    next_at = CASE WHEN v.state = 'queued'
+        THEN statement_timestamp() + v.delay * interval '1 second' ELSE d.next_at END,
     attempts = d.attempts + v.counted,
     uncertain_outcomes = d.uncertain_outcomes + v.uncertain, uncertain = d.uncertain OR v.uncertain > 0,
     reason = CASE WHEN v.phase IS NULL AND v.reason IS NULL THEN d.reason ELSE v.reason END,
@@ -91,7 +94,8 @@ chunk AS (
     WHERE s.id > %(after)s ORDER BY s.id LIMIT %(limit)s),
 inserted AS (
     INSERT INTO newsletters_delivery (issue_id, subscription_id, state, reason, settled_at, merge)
-    SELECT %(issue)s, c.id, %(state)s, %(reason)s, CASE WHEN %(state)s <> 'queued' THEN statement_timestamp() END, {merge}
+    SELECT %(issue)s, c.id, %(state)s, %(reason)s,
+        CASE WHEN %(state)s <> 'queued' THEN statement_timestamp() END, {merge}
     FROM chunk c {subscriber}
     WHERE CASE WHEN c.changed_at <= c.started_at THEN c.state ELSE (
         SELECT e.state FROM newsletters_consentevent e
@@ -117,7 +121,9 @@ class PostgreSQL:
         with connection.wrap_database_errors, self._cursor() as cursor:
             # Django has psycopg leave JSON as text.
             rows = cursor.execute(CLAIM, parameters, prepare=self._prepare()).fetchall()
-        return [Claimed(row[0], lease, row[1], row[2], row[3], row[4], json.loads(row[5] or "{}")) for row in sorted(rows)]
+        return [
+            Claimed(row[0], lease, row[1], row[2], row[3], row[4], json.loads(row[5] or "{}")) for row in sorted(rows)
+        ]
 
     def turn(self, settlements: Sequence[Settlement], gates: Sequence[Gate]) -> set[int]:
         prepare = self._prepare()
@@ -180,7 +186,7 @@ def _settle_columns(settlements: Sequence[Settlement]) -> list[list[Any]]:
             s.lease_token,
             s.intent_id,
             s.state,
-            s.delay,
+            float(s.delay),
             s.counted,
             s.uncertain,
             s.reason,

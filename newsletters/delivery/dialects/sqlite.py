@@ -34,8 +34,10 @@ SET state = v.state, lease_token = NULL, lease_until = NULL, gated = 0,
     next_at = CASE WHEN v.state = 'queued'
         THEN strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now', v.delay || ' seconds') ELSE next_at END,
     attempts = attempts + v.counted,
-    uncertain_outcomes = uncertain_outcomes + v.uncertain, uncertain = newsletters_delivery.uncertain OR v.uncertain > 0,
-    reason = CASE WHEN v.phase IS NULL AND v.reason IS NULL THEN newsletters_delivery.reason ELSE v.reason END,
+    uncertain_outcomes = uncertain_outcomes + v.uncertain,
+    uncertain = newsletters_delivery.uncertain OR v.uncertain > 0,
+    reason = CASE WHEN v.phase IS NULL AND v.reason IS NULL
+        THEN newsletters_delivery.reason ELSE v.reason END,
     reply_phase = coalesce(v.phase, reply_phase),
     reply_code = CASE WHEN v.phase IS NULL THEN reply_code ELSE v.code END,
     reply_status = CASE WHEN v.phase IS NULL THEN reply_status ELSE v.status END,

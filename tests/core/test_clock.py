@@ -1,0 +1,123 @@
+"""One clock leads, a dead one is replaced, and a broker in trouble stops only the doorbell's thread."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+
+import dramatiq
+import pytest
+from django.db import connection
+from django.db.models.functions import Now
+from dramatiq.brokers.stub import StubBroker
+
+from core.clock import Clock, Question, give_up_lease, take_lease
+from core.doorbell import Bell, Doorbell
+from core.models import ClockLease
+
+pytestmark = [pytest.mark.django_db, pytest.mark.dialects]
+
+
+def wait_for(done: Callable[[], bool], *, seconds: float = 10) -> None:
+    until = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < until, "it never happened"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def actor() -> dramatiq.Actor[[int], None]:
+    """An actor on a broker of its own."""
+    broker = StubBroker(middleware=[])
+
+    def note(row_id: int) -> None:
+        raise AssertionError(row_id)
+
+    return dramatiq.Actor(note, broker=broker, actor_name="note", queue_name="default", priority=0, options={})
+
+
+def messages(actor: dramatiq.Actor[[int], None]) -> list[int]:
+    queue = actor.broker.queues["default"]
+    return [dramatiq.Message.decode(raw).args[0] for raw in list(queue.queue)]
+
+
+def test_one_holder_leads_until_its_lease_ends() -> None:
+    first, second = uuid.uuid4(), uuid.uuid4()
+    assert take_lease(first)
+    assert not take_lease(second)
+    assert take_lease(first)
+    ClockLease.objects.update(until=Now() - timedelta(seconds=1))
+    assert take_lease(second)
+    assert not take_lease(first)
+
+
+def test_a_lease_given_up_is_free_at_once() -> None:
+    first, second = uuid.uuid4(), uuid.uuid4()
+    assert take_lease(first)
+    give_up_lease(second)
+    assert not take_lease(second)
+    give_up_lease(first)
+    assert take_lease(second)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_clocks_racing_for_the_lease_have_one_winner() -> None:
+    barrier, wins = threading.Barrier(8), []
+
+    def race() -> None:
+        barrier.wait()
+        wins.append(take_lease(uuid.uuid4()))
+        connection.close()
+
+    threads = [threading.Thread(target=race) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(wins) == [False] * 7 + [True]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_leader_asks_its_questions_rings_and_reports_the_broker(actor: dramatiq.Actor[[int], None]) -> None:
+    asked: list[float] = []
+
+    def broken() -> list[Bell]:
+        asked.append(time.monotonic())
+        raise ValueError("a mistake in a question")
+
+    clock = Clock([Question(lambda: [Bell(actor, 7)], every=60), Question(broken, every=0.3)])
+    clock.start()
+    wait_for(lambda: messages(actor) == [7] and len(asked) >= 2)
+    wait_for(lambda: ClockLease.objects.get().broker_ok_at is not None)
+    clock.drain()
+    clock.stop()
+    assert ClockLease.objects.get().holder is None
+
+
+def test_bells_rung_while_the_broker_is_away_count_once(
+    actor: dramatiq.Actor[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reports: list[str] = []
+    away = threading.Event()
+    enqueue = actor.broker.enqueue
+
+    def enqueue_unless_away(message: dramatiq.Message[None], *, delay: int | None = None) -> dramatiq.Message[None]:
+        if away.is_set():
+            raise ConnectionRefusedError("the broker is away")
+        return enqueue(message, delay=delay)
+
+    monkeypatch.setattr(actor.broker, "enqueue", enqueue_unless_away)
+    doorbell = Doorbell(reports.append)
+    doorbell.start()
+    away.set()
+    doorbell.ring(Bell(actor, 1))
+    wait_for(lambda: reports == ["ConnectionRefusedError"])
+    for _ in range(50):
+        doorbell.ring(Bell(actor, 2))
+    away.clear()
+    wait_for(lambda: messages(actor) == [2])
+    doorbell.stop()
+    assert reports == ["ConnectionRefusedError", ""]
