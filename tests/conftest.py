@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -118,22 +119,41 @@ def static_files() -> None:
     subprocess.run(command, cwd=ROOT, env=clean_environment(), check=True, timeout=120)
 
 
+@pytest.fixture(scope="session")
+def blueprints() -> dict[str, str]:
+    """The API keys of the migrated databases that sites start as copies of, by kind of database."""
+    return {}
+
+
 @pytest.fixture
-def make_site(request: pytest.FixtureRequest, smtp_sink: SmtpSink, static_files: None) -> Iterator[Callable[..., Site]]:
-    """Return a maker of sites with an empty, migrated database: `make_site("redis", LOG_LEVEL="DEBUG")`."""
+def make_site(
+    request: pytest.FixtureRequest, smtp_sink: SmtpSink, static_files: None, blueprints: dict[str, str]
+) -> Iterator[Callable[..., Site]]:
+    """Return a maker of sites with a publisher and an API key: `make_site("redis", LOG_LEVEL="DEBUG")`."""
     made: list[Site] = []
 
+    def make_database(kind: str, name: str, *, copied: bool) -> str:
+        if kind == "sqlite":
+            path = Path(os.environ[_FOLDER]) / f"{name}.sqlite3"
+            if copied:
+                shutil.copy(path.with_name("blueprint.sqlite3"), path)
+            return f"sqlite:///{path}"
+        server: Postgresql = request.getfixturevalue("postgresql")
+        return server.create_database(name, template="blueprint" if copied else "template1")
+
     def make(set_up: str, **variables: str) -> Site:
-        if set_up == "embedded":
-            database_url = f"sqlite:///{os.environ[_FOLDER]}/site-{next(_numbers)}.sqlite3"
-            broker_url = "memory://"
-        else:
-            server: Postgresql = request.getfixturevalue("postgresql")
-            database_url = server.create_database(f"site_{next(_numbers)}")
-            broker_url = request.getfixturevalue(set_up).url
-        site = Site(database_url=database_url, broker_url=broker_url, email_url=smtp_sink.url, **variables)
+        kind = "sqlite" if set_up == "embedded" else "postgresql"
+        broker_url = "memory://" if set_up == "embedded" else request.getfixturevalue(set_up).url
+        if kind not in blueprints:
+            url = make_database(kind, "blueprint", copied=False)
+            first = Site(database_url=url, broker_url="memory://", email_url=smtp_sink.url)
+            first.set_up()
+            first.stop()
+            blueprints[kind] = first.key
+        url = make_database(kind, f"site_{next(_numbers)}", copied=True)
+        site = Site(database_url=url, broker_url=broker_url, email_url=smtp_sink.url, **variables)
+        site.key = blueprints[kind]
         made.append(site)
-        site.set_up()
         return site
 
     yield make

@@ -56,10 +56,11 @@ class Postgresql(Service):
             self.program.stop(signal.SIGINT)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def create_database(self, name: str) -> str:
-        """Make an empty database and return its URL."""
+    def create_database(self, name: str, *, template: str = "template1") -> str:
+        """Make a copy of a database, by default of an empty one, and return its URL."""
+        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
         with self.connect() as connection:
-            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+            connection.execute(statement)
         return self.url(name)
 
     def connect(self, database: str = "postgres") -> psycopg.Connection:

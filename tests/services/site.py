@@ -66,6 +66,13 @@ class Supervisor:
         self._stopped.set()
         return self.program.exit_code
 
+    def end(self) -> None:
+        """Kill the program for good."""
+        with self._lock:
+            self._wanted = False
+        self.program.kill()
+        self._stopped.set()
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -83,7 +90,7 @@ class Answer:
 class Site:
     """A database, a broker, a relay, and the processes that work with them.
 
-    The database must exist and be empty. `variables` adds to the environment of every process.
+    The database must exist. `variables` adds to the environment of every process.
     """
 
     def __init__(self, *, database_url: str, broker_url: str, email_url: str, **variables: str) -> None:
@@ -135,11 +142,11 @@ class Site:
         return worker
 
     def stop(self) -> None:
-        """End every process and forget the folder."""
+        """Kill every process and forget the folder."""
         for worker in self.workers:
-            worker.stop()
+            worker.end()
         if self._web is not None:
-            self._web.stop()
+            self._web.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def logs(self) -> str:
