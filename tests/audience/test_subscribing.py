@@ -1,21 +1,16 @@
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.db.models.functions import Now
 
 from core.errors import ConflictError, GoneError, InvalidError, NotFoundError
-from newsletters.audience.subscribing import confirm, erase_subscriber, subscribe, unsubscribe, update_subscriber
+from newsletters.audience.subscribing import confirm, subscribe, unsubscribe, update_subscriber
 from newsletters.audience.suppressing import is_suppressed, suppress
 from newsletters.models import (
     ConsentEvent,
-    Delivery,
-    DeliveryState,
     Newsletter,
     Notice,
     OptIn,
@@ -225,96 +220,3 @@ def test_updating_a_reader_replaces_only_what_is_given() -> None:
     assert update_subscriber(subscriber, attributes={"city": "Paris"}).name == "Ada"
     changed = update_subscriber(subscriber, name="Countess")
     assert (changed.name, changed.attributes) == ("Countess", {"city": "Paris"})
-
-
-def test_erasing_a_reader_keeps_the_ledger_without_the_reader() -> None:
-    newsletter = cast.make_newsletter()
-    subscription = join(newsletter, confirmed=True, name="Ada")
-    subscriber = subscription.subscriber
-    suppress(newsletter.publisher_id, bytes(subscriber.address_digest), SuppressionReason.COMPLAINED)
-    queued, sent = (
-        Delivery.objects.create(
-            issue=cast.make_issue(newsletter),
-            subscription=subscription,
-            state=state,
-            merge={"subscriber.name": "Ada"},
-            reply_text=f"<{cast.ADA}> greylisted",
-        )
-        for state in (DeliveryState.QUEUED, DeliveryState.SENT)
-    )
-    other = cast.make_reader(newsletter, address=cast.BORIS)
-    untouched = Delivery.objects.create(issue=queued.issue, subscription=other, merge={"subscriber.name": "Boris"})
-
-    erase_subscriber(subscriber)
-    erase_subscriber(subscriber)
-
-    for delivery in (queued, sent, untouched):
-        delivery.refresh_from_db()
-    assert (queued.state, queued.reason, queued.subscription_id) == (DeliveryState.SUPPRESSED, "erased", None)
-    assert queued.settled_at is not None
-    assert (sent.state, sent.reason, sent.subscription_id) == (DeliveryState.SENT, None, None)
-    assert (queued.merge, queued.reply_text, sent.merge, sent.reply_text) == (None, None, None, None)
-    assert (untouched.state, untouched.merge) == (DeliveryState.QUEUED, {"subscriber.name": "Boris"})
-    assert list(Subscriber.objects.all()) == [other.subscriber]
-    assert is_suppressed(newsletter.publisher_id, bytes(subscriber.address_digest))
-
-
-def at_once(count: int, act: Callable[[int], object]) -> list[BaseException]:
-    """Run `act` in `count` threads that start together; return what they raised."""
-    start, raised = threading.Barrier(count), list[BaseException]()
-
-    def body(number: int) -> None:
-        try:
-            start.wait()
-            act(number)
-        except Exception as error:  # noqa: BLE001  # the test looks at every one
-            raised.append(error)
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=body, args=(number,)) for number in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return raised
-
-
-@pytest.mark.django_db(transaction=True)
-def test_the_same_address_from_many_at_once_is_one_reader_and_one_mail() -> None:
-    newsletter = cast.make_newsletter()
-    spellings = ["ada@example.org", "ADA@example.org", "ada@EXAMPLE.org", "Ada@Example.Org"]
-    assert at_once(8, lambda number: join(newsletter, address=spellings[number % 4])) == []
-    assert (Subscriber.objects.count(), Subscription.objects.count(), ConsentEvent.objects.count()) == (1, 1, 1)
-    assert Notice.objects.count() == 1
-
-
-@pytest.mark.django_db(transaction=True)
-def test_confirming_and_leaving_at_once_keeps_state_and_log_in_step() -> None:
-    subscription = join(cast.make_newsletter())
-
-    def act(number: int) -> None:
-        if number % 2:
-            unsubscribe(subscription.pk, source="one_click")
-        else:
-            confirm(subscription.pk)
-
-    assert {type(error) for error in at_once(6, act)} <= {GoneError}
-    assert history(subscription)[-1][0] == state_of(subscription) == UNSUBSCRIBED
-    assert [state for state, _ in history(subscription)].count(UNSUBSCRIBED) == 1
-
-
-@pytest.mark.django_db(transaction=True)
-def test_subscribing_while_being_erased_never_fails() -> None:
-    newsletter = cast.make_newsletter()
-    for _ in range(5):
-        subscriber = join(newsletter, confirmed=True).subscriber
-
-        def act(number: int, subscriber: Subscriber = subscriber) -> None:
-            if number:
-                join(newsletter, confirmed=True)
-            else:
-                erase_subscriber(subscriber)
-
-        assert at_once(4, act) == []
-        assert Subscription.objects.count() == Subscriber.objects.count() <= 1
