@@ -15,13 +15,19 @@ _INLINER = css_inline.CSSInliner(
 )
 
 
-def lay_out(newsletter: Newsletter, *, subject: str, preheader: str, body: str, unsubscribe_url: str) -> str:
-    """Return the whole HTML document. `body` is sanitised HTML; the other texts are plain."""
+def lay_out(
+    newsletter: Newsletter, *, subject: str, preheader: str, body: str, is_markdown: bool, unsubscribe_url: str
+) -> str:
+    """Return the whole HTML document. `body` is sanitised HTML; the other texts are plain.
+
+    Tables from Markdown get our lines and spacing; in HTML they are often an editor's own layout.
+    """
     context = {
         "newsletter": newsletter,
         "subject": subject,
         "preheader": preheader,
         "body": body,
+        "is_markdown": is_markdown,
         "postal_lines": newsletter.postal_address.splitlines(),
         "unsubscribe_url": unsubscribe_url,
     }

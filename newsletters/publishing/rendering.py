@@ -63,6 +63,7 @@ def render(issue: Issue) -> Rendered:
         subject=issue.subject if "{{" not in issue.subject else newsletter.name,
         preheader=marked.mark(parse(issue.preheader, pointer="/preheader")),
         body=body,
+        is_markdown=issue.body_format == BodyFormat.MARKDOWN,
         unsubscribe_url=unsubscribe,
     )
     text = layout.lay_out_text(newsletter, body=text, unsubscribe_url=unsubscribe)

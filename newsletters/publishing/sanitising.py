@@ -50,6 +50,10 @@ STYLE_PROPERTIES = _words(
 _NAMED_SCHEMES = {"tel", "sms", "ftp", "ftps", "file", "cid", "blob", "about", "feed", "irc", "xmpp", "ws", "wss"}
 _CONTENT_REMOVED = _words("script style title head noscript template object embed iframe svg math select")
 _UNSAFE_STYLE = re.compile(r"url\s*\(|expression|image\s*\(|image-set|@|\\|/\*|javascript|[<>]", re.IGNORECASE)
+_BACKGROUND = re.compile(r"background-color\s*:", re.IGNORECASE)
+_TEXT_COLOUR = re.compile(r"(?:^|[;\s])color\s*:", re.IGNORECASE)
+# The same as in the layout.
+TEXT_COLOUR = "#24292b"
 LONGEST_SHOWN = 100
 
 
@@ -70,7 +74,7 @@ class _AttributeRule:
         if attribute == "style":
             if self.marked.holds_marker(value):
                 self._report("tag_in_style", "A merge tag must not stand in a style attribute.")
-            return None if _UNSAFE_STYLE.search(value) else value
+            return None if _UNSAFE_STYLE.search(value) else _with_text_colour(value)
         # A whole address among text would be cut apart; it belongs into href or into the text itself.
         if self.marked.link_marker.search(value):
             self._report("misplaced_tag", f"{{{{ unsubscribe_url }}}} must not stand in the attribute {attribute}.")
@@ -97,6 +101,13 @@ class _AttributeRule:
 
     def _report(self, code: str, detail: str) -> None:
         self.problems.append(FieldError(code=code, detail=detail, pointer=self.pointer))
+
+
+def _with_text_colour(style: str) -> str:
+    """Give a background without a text colour ours: in dark mode it would inherit a light one."""
+    if _BACKGROUND.search(style) and not _TEXT_COLOUR.search(style):
+        return f"{style.rstrip('; ')};color:{TEXT_COLOUR}"
+    return style
 
 
 def sanitise(html: str, *, marked: Marked, pointer: str) -> str:
