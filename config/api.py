@@ -65,6 +65,10 @@ class CourantAPI(NinjaAPI):
 
 def _tell_the_truth(operation: dict[str, Any]) -> None:
     operation["security"] = [{KeyBearer.__name__: [operation["x-scope"]]}]
+    for parameter in operation["parameters"]:
+        # A parameter is given or left out; there is no null in an address.
+        given = [one for one in parameter["schema"].pop("anyOf", []) if one != {"type": "null"}]
+        parameter["schema"] |= given[0] if given else {}
     for status, answer in operation["responses"].items():
         content = answer.get("content", {})
         if int(status) >= 400 and "application/json" in content:  # noqa: PLR2004

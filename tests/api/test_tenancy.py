@@ -111,6 +111,7 @@ def test_every_operation_says_what_it_is_and_how_it_refuses(operation: Operation
         assert 404 in declared
     if "requestBody" in details:
         assert {400, 413, 415, 422} <= declared
+    assert all("anyOf" not in parameter["schema"] for parameter in details["parameters"])
     for status, answer in details["responses"].items():
         media_types = set(answer.get("content", {}))
         assert media_types == ({"application/problem+json"} if int(status) >= 400 else media_types)

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from core.errors import CourantError
 from core.strict_json import MAX_DEPTH, parse_object
@@ -80,3 +83,26 @@ def test_every_other_object_arrives_as_it_was_sent() -> None:
     sent = {"text": "é 🎉 שלום", "big": 9007199254740993, "small": -1.5e-7, "list": [True, None, {"x": []}]}
     assert parse_object(json.dumps(sent).encode()) == sent
     assert parse_object(json.dumps(sent, ensure_ascii=False).encode()) == sent
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+def read(body: bytes) -> dict[str, Any] | int:
+    try:
+        return parse_object(body)
+    except CourantError as error:
+        return error.status
+
+
+@given(JSON.map(lambda value: json.dumps(value).encode()) | st.binary())
+@example(rb'{"a": "\ud83d\ude00"}')
+def test_any_body_is_an_object_that_survives_utf8_or_a_refusal(body: bytes) -> None:
+    found = read(body)
+    if isinstance(found, dict):
+        assert json.loads(json.dumps(found, ensure_ascii=False, allow_nan=False).encode()) == found
+    else:
+        assert found in (400, 422)
