@@ -38,7 +38,9 @@ class Command(BaseCommand):
         if not options["prepared"]:
             self._begin_again(options)
         surroundings = Surroundings(options["folder"], options["port"], options["mail_port"])
-        signal.signal(signal.SIGTERM, _interrupt)
+        # A shell that starts us in the background has SIGINT ignored, which Python would keep.
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signum, _interrupt)
         try:
             with Children(surroundings.folder, os.environ) as children:
                 run(surroundings, children, Screen(sys.stdout), once=options["once"])
