@@ -1,4 +1,4 @@
-"""The breaker: pauses an issue when its mails fail for reasons that are not the readers'."""
+"""The breaker: stops an issue when its mails fail for reasons that are not the readers'."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ PERMANENT_RELAY_FAULTS = 5
 POLICY_REFUSALS = 5
 POLICY_DOMAINS = 2
 UNCERTAIN_IN_A_ROW = 5
+COMPOSITION_FAILURES = 3
+COMPOSITION_FAILED = "composition_failed"
 
 
 @dataclass
 class Breaker:
-    """Counts failures in a row for one issue in one process; `tripped` is why it must pause.
+    """Counts failures in a row for one issue in one process; `tripped` is why it must stop.
 
     At most 20 attempts may be spent on a relay that refuses (two processes of five each stay below);
     five policy refusals over two domains mean our content or reputation, not the readers' mailboxes.
@@ -24,13 +26,14 @@ class Breaker:
     policy: int = 0
     policy_domains: set[str] = field(default_factory=set)
     uncertain: int = 0
+    composition: int = 0
     tripped: str | None = None
     detail: str = ""
 
     def note(self, outcome: Outcome, domain: str) -> None:
         """Count one outcome; `domain` is the recipient's."""
         if outcome.verdict is Verdict.SENT:
-            self.permanent = self.policy = self.uncertain = 0
+            self.permanent = self.policy = self.uncertain = self.composition = 0
             self.policy_domains.clear()
             return
         if outcome.verdict is Verdict.RELAY_FAULT:
@@ -41,6 +44,13 @@ class Breaker:
             self.policy += 1
             self.policy_domains.add(domain)
         self._judge(outcome)
+
+    def note_composition_failure(self) -> None:
+        """Count a mail that could not be written: one reader's values may be odd, three in a row are our fault."""
+        self.composition += 1
+        if self.composition >= COMPOSITION_FAILURES:
+            self.tripped = COMPOSITION_FAILED
+            self.detail = "The mails of this issue cannot be composed; the workers' log says why."
 
     def _judge(self, outcome: Outcome) -> None:
         if self.permanent >= PERMANENT_RELAY_FAULTS:

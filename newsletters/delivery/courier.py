@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import structlog
 from django.db import DatabaseError, connection
 
-from newsletters.delivery.breaker import Breaker
+from newsletters.delivery.breaker import COMPOSITION_FAILED, Breaker
 from newsletters.delivery.claim import claim, claim_suspect
 from newsletters.delivery.compose import Template
 from newsletters.delivery.dialects import Claimed
@@ -192,8 +192,8 @@ class Courier:
         if run.breaker.tripped:
             reason, detail = run.breaker.tripped, run.breaker.detail[:500]
             del self._breakers[run.issue_id]
-            log.error("issue_paused", issue=run.issue_id, reason=reason)
-            await self._in_database(functools.partial(pause, run.issue_id, reason=reason, detail=detail))
+            log.error("issue_stopped", issue=run.issue_id, reason=reason)
+            await self._in_database(functools.partial(stop_issue, run.issue_id, reason=reason, detail=detail))
 
     async def _in_database(self, function: Callable[[], T]) -> T:
         return await self.loop.run_in_executor(self._database, _with_fresh_connection, function)
@@ -220,8 +220,12 @@ def load_edition(issue_id: int) -> tuple[Template, str] | None:
     return None if found is None else (Template.from_bytes(bytes(found[0])), found[1])
 
 
-def pause(issue_id: int, *, reason: str, detail: str) -> bool:
-    """Pause a sending issue because its mails cannot go out; False when it was not sending."""
+def stop_issue(issue_id: int, *, reason: str, detail: str) -> bool:
+    """Pause a sending issue whose mails cannot go out, or block it when they cannot even be composed.
+
+    False when it was not sending.
+    """
+    target = IssueState.BLOCKED if reason == COMPOSITION_FAILED else IssueState.PAUSED
     return Issue.objects.filter(pk=issue_id).move(
-        [IssueState.SENDING], IssueState.PAUSED, state_reason=reason, state_detail=detail
+        [IssueState.SENDING], target, state_reason=reason, state_detail=detail
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import random
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ log = structlog.get_logger(__name__)
 MAX_UNCERTAIN_OUTCOMES = 2
 # A small issue spreads over all lanes; a large one soon claims in full batches.
 FIRST_BATCH, FULL_BATCH = 6, 50
+# Rows given back without an attempt settle by their lease alone.
+NO_INTENT = uuid.UUID(int=0)
 SUPPRESS_AFTER = {Suppress.NEVER: 0, Suppress.NOW: 1, Suppress.AFTER_THREE_ISSUES: 3}
 
 
@@ -86,7 +89,7 @@ class Lane:
             return
         if not await self._connect(row):
             return
-        gate = Gate(row.delivery_id, row.lease_token, uuid.uuid4())
+        gate = Gate(row.delivery_id, row.lease_token, fresh_intent())
         settled, self._settled = self._settled, []
         answer = await self.run.ledger.turn(settled, gate)
         rows.popleft()
@@ -116,6 +119,9 @@ class Lane:
         except Exception:
             # One reader's values must not stop the others; a person looks at the held row.
             log.exception("composition_failed", delivery=row.delivery_id)
+            self.run.breaker.note_composition_failure()
+            if self.run.breaker.tripped:
+                self.run.stop()
             self._settled.append(_close(row, DeliveryState.HELD, "composition_failed"))
             return None
 
@@ -146,6 +152,11 @@ class Lane:
         self.run.breaker.note(outcome, (row.address or "").rpartition("@")[2])
         if self.run.breaker.tripped:
             self.run.stop()
+
+
+def fresh_intent() -> uuid.UUID:
+    """Return a new intent id; it must be unique, not secret, and `uuid4` asks the kernel each time."""
+    return uuid.UUID(int=random.getrandbits(128))
 
 
 def settlement(row: Claimed, intent_id: uuid.UUID, outcome: Outcome, *, on_uncertain: str) -> Settlement:
@@ -185,8 +196,8 @@ def settlement(row: Claimed, intent_id: uuid.UUID, outcome: Outcome, *, on_uncer
 
 def release(row: Claimed) -> Settlement:
     """Return what gives a claimed row back, due at once, with no attempt counted."""
-    return Settlement(row.delivery_id, row.lease_token, uuid.uuid4(), DeliveryState.QUEUED)
+    return Settlement(row.delivery_id, row.lease_token, NO_INTENT, DeliveryState.QUEUED)
 
 
 def _close(row: Claimed, state: DeliveryState, reason: str) -> Settlement:
-    return Settlement(row.delivery_id, row.lease_token, uuid.uuid4(), state, reason=reason)
+    return Settlement(row.delivery_id, row.lease_token, NO_INTENT, state, reason=reason)

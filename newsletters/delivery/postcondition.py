@@ -10,7 +10,7 @@ import re
 from email import message_from_bytes
 from email.errors import MessageError
 from email.header import decode_header, make_header
-from email.message import EmailMessage, Message
+from email.message import Message
 from email.policy import compat32, default
 
 from core.errors import InvalidError
@@ -20,15 +20,14 @@ from newsletters.delivery.slots import ADDRESS_FIELD, UNSUBSCRIBE_FIELD, Pieces,
 
 # RFC 5322 allows 998 characters in a line, not counting CRLF.
 LONGEST_LINE = 998
+# Each holds several attacks, because every one costs the person who presses Send a few milliseconds.
 HOSTILE = (
     "",
-    "Ada",
-    "x\r\nBcc: a@example.org\r\n\r\n.\r\nMAIL FROM:<b@example.org>\r\n",
-    "=?utf-8?q?Hi=0ABcc:_x@example.org?=",
-    '"><script>alert(1)</script>\u2028\x85\x00<img src=x onerror=1>',
-    "é\U0001f642\u0301" * 40,
+    "x\r\nBcc: a@example.org\r\n\r\n.\r\nMAIL FROM:<b@example.org>\r\n=?utf-8?q?Hi=0ABcc:_c@example.org?=",
+    '"><script>alert(1)</script>\u2028\x85\x00\ud800<img src=x onerror=1>' + "é\U0001f642\u0301" * 40,
     "." * 200,
 )
+BODIES = 2
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _HEADERS = [
     "From",
@@ -50,7 +49,8 @@ def verify(template: Template, facts: Facts) -> None:
 
     Raises InvalidError `unsafe_message` when any of them is not exactly the mail that was meant.
     """
-    for value in HOSTILE:
+    personal = bool(template.merge_fields)
+    for value in HOSTILE if personal else HOSTILE[:1]:
         merge = dict.fromkeys(template.merge_fields, value)
         recipient = Recipient(delivery_id=2**40, subscription_id=2**40, address="probe@example.org", merge=merge)
         _check_mail(template.compose(recipient), recipient, facts)
@@ -64,14 +64,12 @@ def _check_mail(mail: Mail, recipient: Recipient, facts: Facts) -> None:
         raise _unsafe("a line is too long or begins with a dot")
     if not mail.data.isascii() or b"\0" in mail.data:
         raise _unsafe("it is not ASCII")
-    _check_headers(message_from_bytes(mail.data, policy=compat32), facts)
-    parsed = message_from_bytes(mail.data, policy=default)
-    if not isinstance(parsed, EmailMessage):
-        raise _unsafe("it does not parse")
-    _check_people(parsed, recipient, facts)
+    message = message_from_bytes(mail.data, policy=compat32)
+    _check_headers(message, facts)
+    _check_people(message, recipient, facts)
     values: dict[str, object] = {**recipient.merge, ADDRESS_FIELD: recipient.address}
-    _check_body(parsed, "plain", facts.text, values)
-    _check_body(parsed, "html", facts.html, values)
+    for position, (subtype, pieces) in enumerate((("plain", facts.text), ("html", facts.html))):
+        _check_body(message, position, subtype, pieces, values)
 
 
 def _check_headers(message: Message, facts: Facts) -> None:
@@ -88,17 +86,21 @@ def _check_headers(message: Message, facts: Facts) -> None:
             raise _unsafe(f"its header {name} carries control characters or an encoded word within")
 
 
-def _check_people(message: EmailMessage, recipient: Recipient, facts: Facts) -> None:
+def _check_people(message: Message, recipient: Recipient, facts: Facts) -> None:
     for name, address in (("From", facts.from_address), ("To", recipient.address)):
-        found = [mailbox.addr_spec for mailbox in message[name].addresses]
-        if found != [address]:
+        # The newer of Python's two parsers reads the list of mailboxes.
+        header = default.header_factory(name, message[name])
+        if [mailbox.addr_spec for mailbox in header.addresses] != [address]:
             raise _unsafe(f"its {name} is not exactly one mailbox")
 
 
-def _check_body(message: EmailMessage, subtype: str, pieces: Pieces, values: dict[str, object]) -> None:
-    part = message.get_body((subtype,))
-    if not isinstance(part, EmailMessage):
-        raise _unsafe(f"it has no text/{subtype} part")
+def _check_body(message: Message, position: int, subtype: str, pieces: Pieces, values: dict[str, object]) -> None:
+    parts = message.get_payload()
+    if not isinstance(parts, list) or len(parts) != BODIES:
+        raise _unsafe("it has not exactly two bodies")
+    part = parts[position]
+    if not isinstance(part, Message) or part.get_content_type() != f"text/{subtype}":
+        raise _unsafe(f"it has no text/{subtype} part in its place")
     decoded = part.get_payload(decode=True)
     link = message["List-Unsubscribe"].partition(">")[0].lstrip("<")
     meant = fill(pieces, values | {UNSUBSCRIBE_FIELD: link})

@@ -78,11 +78,12 @@ def pause(issue_id: int) -> None:
 
 
 def resume(issue_id: int) -> None:
-    """Go on sending a paused issue; one that is sending goes on as it is.
+    """Go on sending an issue that was paused, or blocked after its start; one that is sending goes on as it is.
 
     Raises ConflictError `issue_not_resumable`.
     """
-    moved = _one(issue_id).move([IssueState.PAUSED], IssueState.SENDING)
+    started = _one(issue_id).filter(started_at__isnull=False)
+    moved = started.move([IssueState.PAUSED, IssueState.BLOCKED], IssueState.SENDING)
     if not moved and _state(issue_id) != IssueState.SENDING:
         raise ConflictError(
             "issue_not_resumable", f"The issue is {_state(issue_id)}; only a paused one can be resumed."

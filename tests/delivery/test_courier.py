@@ -12,6 +12,7 @@ from django.db import connection
 
 from newsletters.delivery import rescue
 from newsletters.delivery.breaker import PERMANENT_RELAY_FAULTS
+from newsletters.delivery.compose import Mail, Recipient, Template
 from newsletters.delivery.courier import Courier, Limits
 from newsletters.delivery.smtp import Relay, connect
 from newsletters.models import Delivery, Issue, IssueState, Newsletter, Subscription, Suppression
@@ -187,6 +188,47 @@ def test_five_uncertain_outcomes_in_a_row_pause_the_issue(deliver: Deliver) -> N
     assert (issue.state, issue.state_reason) == (IssueState.PAUSED, "uncertain_outcomes")
     # At most what was already past the gate in the other lanes.
     assert Delivery.objects.filter(uncertain=True).count() <= 5 + LIMITS.lanes
+
+
+def test_mails_that_cannot_be_composed_block_the_issue_and_stay_accounted_for(
+    deliver: Deliver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newsletter = make_newsletter()
+    make_readers(newsletter, 30)
+    issue, relay = send(newsletter), ScriptedRelay()
+    compose = Template.compose
+
+    def fail(self: Template, recipient: Recipient) -> Mail:
+        raise RuntimeError("the template is broken")
+
+    monkeypatch.setattr(Template, "compose", fail)
+    deliver(issue, relay)
+    issue.refresh_from_db()
+    assert (issue.state, issue.state_reason, relay.bodies) == (IssueState.BLOCKED, "composition_failed", [])
+    held = Delivery.objects.filter(issue=issue, state="held", reason="composition_failed").count()
+    assert 3 <= held <= 3 + LIMITS.lanes
+    monkeypatch.setattr(Template, "compose", compose)
+    sending.resume(issue.pk)
+    deliver(issue, relay)
+    assert states(issue) == {"sent": 30 - held, "held": held}
+
+
+def test_one_reader_whose_mail_cannot_be_composed_stops_nobody_else(
+    deliver: Deliver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newsletter = make_newsletter()
+    make_readers(newsletter, 30)
+    issue = send(newsletter)
+    compose = Template.compose
+
+    def fail_for_one(self: Template, recipient: Recipient) -> Mail:
+        if recipient.address == "reader-7@example.org":
+            raise RuntimeError("odd values")
+        return compose(self, recipient)
+
+    monkeypatch.setattr(Template, "compose", fail_for_one)
+    deliver(issue, ScriptedRelay())
+    assert states(issue) == {"sent": 29, "held": 1}
 
 
 def test_draining_gives_claimed_rows_back_at_once(deliver: Deliver) -> None:
