@@ -18,7 +18,7 @@ SHOWN_SUBJECT = 40
 class DeliveryAdmin(BaseAdmin[Delivery]):
     publisher_path = "issue__newsletter__publisher"
     addable = changeable = False
-    list_display = ("address", "state", "attempts", "last_reply", "uncertain", "settled_at", "issue_subject")
+    list_display = ("address", "state", "attempts", "last_reply", "doubt", "settled_at", "issue_subject")
     list_filter = (IssueFilter, "state", "uncertain")
     list_select_related = ("issue", "subscription__subscriber")
     search_fields = ("subscription__subscriber__address_key",)
@@ -61,6 +61,11 @@ class DeliveryAdmin(BaseAdmin[Delivery]):
     @admin.display(description="issue")
     def issue_subject(self, row: Delivery) -> str:
         return Truncator(row.issue.subject).chars(SHOWN_SUBJECT)
+
+    @admin.display(description="uncertain")
+    def doubt(self, row: Delivery) -> str:
+        # Django's red cross for "no" would say that something is wrong.
+        return "uncertain" if row.uncertain else ""
 
     @admin.display(description="last reply")
     def last_reply(self, row: Delivery) -> str:
