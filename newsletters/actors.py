@@ -11,6 +11,7 @@ import dramatiq
 
 from core.clock import Question
 from core.doorbell import Bell
+from core.idempotency import forget_old
 from newsletters.audience import importing
 from newsletters.delivery import couriers, notices, rescue
 from newsletters.models import NoticeKind
@@ -104,5 +105,6 @@ QUESTIONS = [
     Question(_quietly(rescue.sweep_cancelled)),
     Question(_quietly(rescue.reclaim_dead_leases), every=1.0),
     Question(_ring(import_subscribers, importing.due_ids)),
+    Question(_quietly(forget_old), every=600.0),
     Question(_ring(purge_newsletter, lambda: newsletters.due_for_purge(PURGES_AT_ONCE)), every=10.0),
 ]

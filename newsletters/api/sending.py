@@ -55,7 +55,9 @@ class ProgressOut(BaseModel):
     held: int = Field(description="Waiting for a person's decision.")
     uncertain: int = Field(description="Of these, mails that may have arrived twice, because a link broke.")
     accounted: bool = Field(description="Whether the equation holds.")
-    rate_per_second: float | None = Field(description="Mails settled a second, lately.")
+    rate_per_second: float | None = Field(
+        description="Mails settled a second, on average over the time spent sending (pauses excluded)."
+    )
     eta_seconds: int | None = Field(description="Seconds to the end at that rate.")
     started_at: datetime | None
     finished_at: datetime | None
