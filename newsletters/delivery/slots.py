@@ -40,11 +40,12 @@ def clean(value: object) -> str:
     """Return a reader's value as one line of valid Unicode without control characters.
 
     Whatever an import or a client stored, a mail must still be composed: controls and line ends
-    become spaces, lone surrogates U+FFFD, numbers their digits, nested values nothing.
+    become spaces, lone surrogates U+FFFD, numbers their digits, true and false these words, nested
+    values nothing.
     """
     if value is None or isinstance(value, dict | list):
         return ""
-    text = str(value)
+    text = str(value).lower() if isinstance(value, bool) else str(value)
     if not _PLAIN.fullmatch(text):
         text = "".join(_clean_character(character) for character in text)
     return text.strip()

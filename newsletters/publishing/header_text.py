@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import unicodedata
+import re
 
 from core.errors import invalid_field
 
-_FORBIDDEN = {"Cc", "Cs", "Zl", "Zp"}
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_CONTROLS_BUT_LINES = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def check_header_text(pointer: str, value: str, *, longest: int = 255) -> None:
@@ -30,14 +31,15 @@ def check_plain_text(pointer: str, value: str, *, longest: int) -> None:
         raise invalid_field(pointer, "only_spaces", "This text consists of spaces only.")
 
 
-def check_characters(pointer: str, value: str, *, allowed: str = "") -> None:
-    """Raise InvalidError `control_character` for a character that no mail can carry, but for `allowed`."""
-    if value.isascii() and value.isprintable():
-        return
-    for index, character in enumerate(value):
-        if unicodedata.category(character) in _FORBIDDEN and character not in allowed:
-            raise invalid_field(
-                pointer,
-                "control_character",
-                f"Character {index + 1} is U+{ord(character):04X}, which must not stand here.",
-            )
+def check_characters(pointer: str, value: str, *, lines: bool = False) -> None:
+    """Raise InvalidError `control_character` for a character that no mail can carry.
+
+    `lines` allows tabs and line ends.
+    """
+    found = (_CONTROLS_BUT_LINES if lines else _CONTROLS).search(value)
+    if found:
+        raise invalid_field(
+            pointer,
+            "control_character",
+            f"Character {found.start() + 1} is U+{ord(found[0]):04X}, which must not stand here.",
+        )

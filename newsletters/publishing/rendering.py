@@ -84,7 +84,7 @@ def _body_html(body: str, body_format: str, *, beside: tuple[str, ...]) -> tuple
     """Return the body's tags and its sanitised HTML with markers in their places."""
     pointer = "/body"
     check_size(pointer, body)
-    check_characters(pointer, body, allowed="\t\n\r")
+    check_characters(pointer, body, lines=True)
     marked = mark(body, pointer=pointer, beside=beside)
     if body_format == BodyFormat.MARKDOWN:
         html = markdown.to_html(marked.text, pointer=pointer)

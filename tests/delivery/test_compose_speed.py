@@ -23,10 +23,10 @@ def test_composing_a_mail_of_four_kilobytes_takes_microseconds() -> None:
     assert 3500 < len(template.compose(recipients[0]).data) < 5500
 
     def seconds() -> float:
-        started = time.perf_counter()
+        started = time.process_time()
         for recipient in recipients:
             template.compose(recipient)
-        return time.perf_counter() - started
+        return time.process_time() - started
 
     # About 20 ms on one idle core; a message object for each reader would take a second.
     assert min(seconds() for _ in range(5)) < 0.2

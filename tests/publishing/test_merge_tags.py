@@ -86,17 +86,17 @@ def test_other_template_languages_are_plain_text(text: str) -> None:
     ["{{" * 50_000, "{" * 100_000, "{{ " + " " * 100_000, "}}" * 50_000, '{{ subscriber.name | default: "' * 3_000],
 )
 def test_the_parser_is_linear(text: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     with contextlib.suppress(InvalidError):
         parse(text, pointer="/body")
-    assert time.perf_counter() - started < 0.05
+    assert time.process_time() - started < 0.05
 
 
 def test_many_good_tags_are_read_quickly() -> None:
     text = '{{ subscriber.name | default: "x" }} ' * 10_000
-    started = time.perf_counter()
+    started = time.process_time()
     assert len(parse(text, pointer="/body")) == 20_001
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5
 
 
 def test_no_text_can_hold_a_marker_of_its_own() -> None:

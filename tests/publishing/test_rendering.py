@@ -175,16 +175,16 @@ def test_a_user_cannot_reach_our_own_template() -> None:
     ],
 )
 def test_what_could_not_be_sent_is_refused_on_save_at_once(field: str, value: str, code: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     assert refusal(**{field: value}).code == code
-    assert time.perf_counter() - started < 0.1
+    assert time.process_time() - started < 0.1
 
 
 @pytest.mark.parametrize("body", ["<div>" * 40_000, "<" * 50_000])
 def test_html_that_exhausts_the_parser_is_refused_on_save(body: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     assert refusal(body=body, body_format="html").code == "html_too_complex"
-    assert time.perf_counter() - started < 0.1
+    assert time.process_time() - started < 0.1
 
 
 def test_an_honest_draft_may_still_lack_its_body() -> None:

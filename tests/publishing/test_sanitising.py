@@ -148,11 +148,11 @@ def test_a_tag_in_a_wrong_place_is_refused(html: str, code: str) -> None:
     ids=range(11),
 )
 def test_html_that_would_exhaust_the_parser_is_refused_in_no_time(html: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(InvalidError) as raised:
         clean(html)
     assert raised.value.code == "html_too_complex"
-    assert time.perf_counter() - started < 0.1
+    assert time.process_time() - started < 0.1
 
 
 @pytest.mark.parametrize(
@@ -172,9 +172,9 @@ def test_html_that_would_exhaust_the_parser_is_refused_in_no_time(html: str) -> 
     ids=range(10),
 )
 def test_the_scan_itself_is_linear(html: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     check_nesting("/body", html)
-    assert time.perf_counter() - started < 0.1
+    assert time.process_time() - started < 0.1
 
 
 def test_ordinary_untidy_html_passes() -> None:
@@ -189,3 +189,11 @@ def test_formatting_for_mail_is_kept() -> None:
         "</td></tr></tbody></table>"
     )
     assert clean(html) == html
+
+
+def test_a_background_without_a_text_colour_gets_one() -> None:
+    assert (
+        clean('<p style="background-color:#eeeeee">x</p>') == '<p style="background-color:#eeeeee;color:#24292b">x</p>'
+    )
+    own = '<p style="background-color:#000000;color:#ffffff">x</p>'
+    assert clean(own) == own
