@@ -25,10 +25,10 @@ def test_readyz_is_200_when_every_migration_is_applied(client: Client) -> None:
 
 @pytest.mark.django_db
 def test_readyz_is_503_and_names_the_migrations_that_are_not_applied(client: Client) -> None:
-    MigrationRecorder(connection).record_unapplied("core", "0002_clock_row")
+    MigrationRecorder(connection).record_unapplied("newsletters", "0002_guards")
     answer = client.get("/readyz")
     assert answer.status_code == 503
-    assert answer.json()["pending_migrations"] == ["core.0002_clock_row"]
+    assert answer.json()["pending_migrations"] == ["newsletters.0002_guards"]
 
 
 @pytest.mark.django_db
