@@ -19,10 +19,10 @@ lint: ## Check style, types, layering, migrations and the deployment settings
 	@.ci/venv dev
 	@.ci/lint
 
-bench: ## Measure deliveries a second on this machine
+bench: ## Measure deliveries a second on this machine (A="--broker redis": options)
 	@.ci/packages test
 	@.ci/venv dev
-	@.venv/bin/python -m benchmarks
+	@.venv/bin/python -m benchmarks.delivery $(A)
 
 requirements: ## Choose the newest allowed versions and write requirements/*.txt
 	@.ci/packages demo
