@@ -89,10 +89,10 @@ def judge(error: Exception) -> Outcome:
 def _judge_smtp(error: smtplib.SMTPException) -> Outcome:
     if isinstance(error, smtplib.SMTPRecipientsRefused):
         code, text = next(iter(error.recipients.values()))
-        return classify(Phase.RCPT, read_reply(code, [text]))
+        return classify(Phase.RCPT, read_reply(code, text))
     if isinstance(error, smtplib.SMTPResponseException):
         raw = error.smtp_error
-        reply = read_reply(error.smtp_code, [raw if isinstance(raw, bytes) else raw.encode()])
+        reply = read_reply(error.smtp_code, raw if isinstance(raw, bytes) else raw.encode())
         return classify(Phase.DATA if isinstance(error, smtplib.SMTPDataError) else Phase.CONNECT, reply)
     # smtplib does not say whether the link broke before or after the final dot.
     return Outcome(Verdict.UNCERTAIN, Phase.DOT, None, type(error).__name__[:40])

@@ -6,6 +6,7 @@ Words: RFC 5321 (reply codes, phases) and RFC 3463 (enhanced status codes).
 from __future__ import annotations
 
 import enum
+import functools
 import random
 import re
 from dataclasses import dataclass
@@ -80,7 +81,8 @@ class Reply:
         return 200 <= self.code <= 299  # noqa: PLR2004
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: one is made for every mail, and freezing triples the cost.
+@dataclass(slots=True)
 class Outcome:
     """The verdict on one attempt and the reply it rests on; `reply` is None when the link was cut."""
 
@@ -92,9 +94,13 @@ class Outcome:
     permanent: bool = False
 
 
-def read_reply(code: int, lines: list[bytes]) -> Reply:
-    """Return a Reply from its code and the text of its lines without the code."""
-    text = _UNPRINTABLE.sub(" ", b" ".join(lines).decode("ascii", "replace")).strip()
+@functools.lru_cache(maxsize=512)
+def read_reply(code: int, raw: bytes) -> Reply:
+    """Return a Reply from its code and the text of its lines without the code, joined by spaces.
+
+    Remembers recent ones: a relay answers most mails with the same few words.
+    """
+    text = _UNPRINTABLE.sub(" ", raw.decode("ascii", "replace")).strip()
     found = _ENHANCED.match(text)
     return Reply(code=code, status=found[1] if found else None, text=text[:MAX_TEXT])
 

@@ -92,7 +92,7 @@ class ReplyReader(asyncio.Protocol):
             return
         self._lines.append(found[3])
         if found[2] != b"-":
-            self._replies.append(read_reply(int(found[1]), self._lines))
+            self._replies.append(read_reply(int(found[1]), b" ".join(self._lines)))
             self._lines = []
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -123,13 +123,23 @@ class ReplyReader(asyncio.Protocol):
 
     async def reply(self, seconds: float) -> Reply:
         """Return the next reply. Raises ConnectionError when the link is gone, TimeoutError when it is late."""
-        async with asyncio.timeout(seconds):
+        if self._replies:
+            return self._replies.popleft()
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(seconds, self._expire)
+        try:
             while not self._replies:
                 if self.closed:
                     raise ConnectionResetError
-                self._waiter = asyncio.get_running_loop().create_future()
+                self._waiter = loop.create_future()
                 await self._waiter
+        finally:
+            timer.cancel()
         return self._replies.popleft()
+
+    def _expire(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(TimeoutError())
 
 
 class SmtpConnection:
@@ -242,7 +252,7 @@ async def connect(relay: Relay, *, timeout_scale: float = 1.0) -> SmtpConnection
             await client.ehlo()
     except aiosmtplib.SMTPResponseException as error:
         client.close()
-        raise RelayFaultError(classify(Phase.CONNECT, read_reply(error.code, [error.message.encode()]))) from error
+        raise RelayFaultError(classify(Phase.CONNECT, read_reply(error.code, error.message.encode()))) from error
     except (aiosmtplib.SMTPException, OSError, ValueError) as error:
         client.close()
         raise RelayFaultError(cut(Phase.CONNECT, "cannot_connect")) from error

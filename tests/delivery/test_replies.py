@@ -25,7 +25,7 @@ def test_an_address_that_does_not_exist_is_suppressed(status: str) -> None:
 
 @pytest.mark.parametrize("code", [550, 551, 553])
 def test_a_bare_refusal_of_the_mailbox_is_suppressed(code: int) -> None:
-    assert classify(Phase.RCPT, read_reply(code, [b"no"])).suppress is Suppress.NOW
+    assert classify(Phase.RCPT, read_reply(code, b"no")).suppress is Suppress.NOW
 
 
 @pytest.mark.parametrize("status", ["5.2.1", "5.2.2"])
@@ -77,7 +77,7 @@ def test_the_schedule_lasts_about_four_days_and_jitters_by_a_fifth() -> None:
 
 
 def test_reply_text_is_printable_and_bounded() -> None:
-    reply = read_reply(550, [b"5.1.1 \xffno\x00body\x1b[31m " + b"x" * 1000])
+    reply = read_reply(550, b"5.1.1 \xffno\x00body\x1b[31m " + b"x" * 1000)
     assert reply.status == "5.1.1"
     assert reply.text.isprintable()
     assert len(reply.text) <= 500
