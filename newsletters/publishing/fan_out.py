@@ -43,7 +43,8 @@ def _insert_chunk(issue_id: int, merge_fields: tuple[str, ...]) -> bool:
     """Insert the next chunk; True when there may be more."""
     with transaction.atomic():
         # The row lock lets one fan-out of an issue work at a time, and makes a cancel wait for its chunk.
-        issue = Issue.objects.select_for_update(skip_locked=True).filter(pk=issue_id, fan_out_done_at__isnull=True).first()
+        unfinished = Issue.objects.filter(pk=issue_id, fan_out_done_at__isnull=True)
+        issue = unfinished.select_for_update(skip_locked=True).first()
         if issue is None or issue.started_at is None:
             return False
         cancelled = issue.state == IssueState.CANCELLED

@@ -85,9 +85,9 @@ def test_every_other_object_arrives_as_it_was_sent() -> None:
     assert parse_object(json.dumps(sent, ensure_ascii=False).encode()) == sent
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
+JSON: st.SearchStrategy[Any] = st.deferred(
+    lambda: SCALARS | st.lists(JSON, max_size=4) | st.dictionaries(st.text(), JSON, max_size=4)
 )
 
 
