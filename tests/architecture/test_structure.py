@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 from newsletters import actors
@@ -89,6 +91,25 @@ def test_imports_stand_at_the_top() -> None:
         if isinstance(node, ast.Import | ast.ImportFrom)
     ]
     assert inside == []
+
+
+def test_a_site_imports_nothing_that_only_developers_install() -> None:
+    names = {
+        name.partition(".")[0]: place(path, node)
+        for path in python_files(*PACKAGES)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
+    }
+    pinned = set(re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements" / "demo.txt").read_text(), re.MULTILINE))
+    packages = {
+        name: {package.lower().replace("_", "-") for package in packages}
+        for name, packages in packages_distributions().items()
+        if name in names
+    }
+    assert len(packages) > 10
+    missing = {name: names[name] for name, found in packages.items() if not found & pinned}
+    assert missing == {}
 
 
 def test_no_module_is_a_drawer_for_odds_and_ends() -> None:
