@@ -9,7 +9,7 @@ demo: ## Send a sample issue to 1,000 readers, then serve the site (ONCE=1: stop
 	@.ci/venv demo
 	@DEBUG=1 .venv/bin/python manage.py demo $(if $(ONCE),--once)
 
-test: ## Run all tests against throwaway servers (T=tests/core: a part of them)
+test: ## Run lint and all tests against throwaway servers (T=tests/core: a part of them)
 	@.ci/packages test
 	@.ci/venv dev
 	@.ci/test $(T)
