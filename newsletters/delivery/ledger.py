@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
-from django.db import DatabaseError, DataError, IntegrityError, connection
+from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, connection
 
 from newsletters.delivery.dialects import Gate, Refused, Settlement, dialect
 from newsletters.models import DeliveryState, IssueState, SubscriptionState
@@ -118,32 +118,43 @@ class Ledger:
             except (DataError, IntegrityError) as error:
                 self._commit_apart(batch, error)
                 return
-            except DatabaseError as error:
+            except (DatabaseError, InterfaceError) as error:
                 # Repeating is safe even after an ambiguous COMMIT: each settlement names its intent or
                 # lease, and each gate writes the same intent again.
                 log.warning("ledger_commit_failed", error=type(error).__name__, outcomes=len(settlements))
                 connection.close()
                 time.sleep(RETRY_SECONDS)
-        for settlement in settlements:
-            self._held.pop(settlement.delivery_id, None)
+            except Exception as error:  # noqa: BLE001  # every lane waits for this thread: it must outlive any mistake
+                connection.close()
+                self._commit_apart(batch, error)
+                return
+        self._let_go(settlements)
         answers = []
         for turn in batch:
             answer = _answer(turn.gate, permitted, reasons) if turn.gate else GateAnswer.PERMITTED
             if turn.gate and answer is GateAnswer.LEASE_LOST:
-                self._held.pop(turn.gate.delivery_id, None)
+                self._let_go([turn.gate])
             answers.append((turn.future, answer))
         self._loop.call_soon_threadsafe(_deliver, answers)
 
-    def _commit_apart(self, batch: list[Turn], error: DatabaseError) -> None:
+    def _let_go(self, ended: Iterable[Settlement | Gate]) -> None:
+        """Renew these claims no more; a later claim of the same row stays."""
+        for claim in ended:
+            if self._held.get(claim.delivery_id) == claim.lease_token:
+                del self._held[claim.delivery_id]
+
+    def _commit_apart(self, batch: list[Turn], error: Exception) -> None:
         """Find the turn that the database cannot store, so that it stops no other."""
         if len(batch) > 1:
             middle = len(batch) // 2
             self._commit(batch[:middle])
             self._commit(batch[middle:])
             return
-        # Its lease runs out, and the rescue flags the row: nothing is lost and nothing hidden.
+        # Its leases run out, and the rescue flags the row: nothing is lost and nothing hidden.
+        (turn,) = batch
+        self._let_go([*turn.settlements, *([turn.gate] if turn.gate else [])])
         log.error("ledger_turn_refused", error=type(error).__name__)
-        self._loop.call_soon_threadsafe(_deliver, [(batch[0].future, GateAnswer.LEASE_LOST)])
+        self._loop.call_soon_threadsafe(_deliver, [(turn.future, GateAnswer.LEASE_LOST)])
 
     def _renew(self) -> None:
         self._renew_at = time.monotonic() + self._lease_seconds / 4
@@ -152,7 +163,7 @@ class Ledger:
             return
         try:
             dialect().renew(held, lease_seconds=self._lease_seconds)
-        except DatabaseError as error:
+        except (DatabaseError, InterfaceError) as error:
             log.warning("lease_renewal_failed", error=type(error).__name__, rows=len(held))
             connection.close()
             self._renew_at = time.monotonic() + RETRY_SECONDS

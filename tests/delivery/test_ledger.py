@@ -9,9 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import InterfaceError, OperationalError, connection
 
 from newsletters.delivery import ledger as ledger_module
+from newsletters.delivery import rescue
 from newsletters.delivery.dialects import Claimed, Gate, Settlement, dialect
 from newsletters.delivery.ledger import GateAnswer, Ledger, settle_refused
 from newsletters.models import Delivery, Issue, IssueState, Subscription
@@ -85,6 +86,32 @@ def test_while_the_database_is_away_outcomes_wait_and_nobody_is_permitted(monkey
     assert row_of(one.delivery_id).state == "sent"
 
 
+@pytest.mark.dialects
+@pytest.mark.parametrize("error", [InterfaceError("the cursor is closed"), ValueError("a mistake")])
+def test_no_exception_ends_the_thread_that_all_lanes_wait_for(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_module, "RETRY_SECONDS", 0.01)
+    newsletter = make_newsletter()
+    make_readers(newsletter, 2)
+    one, two = claim(start(newsletter))
+    turn, failures = type(dialect()).turn, [0]
+
+    def failing(self: Any, settlements: Any, gates: Any) -> set[int]:
+        failures[0] += 1
+        if failures[0] == 1:
+            raise error
+        return turn(self, settlements, gates)
+
+    monkeypatch.setattr(type(dialect()), "turn", failing)
+
+    async def act(ledger: Ledger) -> GateAnswer:
+        await asyncio.wait_for(ledger.turn([], gate_of(one)), timeout=5)
+        return await asyncio.wait_for(ledger.turn([], gate_of(two)), timeout=5)
+
+    assert with_ledger(act) is GateAnswer.PERMITTED
+
+
 def row_of_in_thread(pk: int) -> str:
     return Delivery.objects.values_list("state", flat=True).get(pk=pk)
 
@@ -100,7 +127,11 @@ def test_one_outcome_that_cannot_be_stored_stops_no_other() -> None:
     settlements[3] = Settlement(rows[3].delivery_id, rows[3].lease_token, gates[3].intent_id, "nonsense")
 
     async def act(ledger: Ledger) -> list[GateAnswer]:
-        return list(await asyncio.gather(*(ledger.turn([settlement]) for settlement in settlements)))
+        ledger.hold({row.delivery_id: row.lease_token for row in rows})
+        answers = list(await asyncio.gather(*(ledger.turn([settlement]) for settlement in settlements)))
+        # Renewed no more, its lease runs out and the rescue finds it.
+        assert not ledger._held
+        return answers
 
     answers = with_ledger(act)
     assert [answer is GateAnswer.LEASE_LOST for answer in answers] == [number == 3 for number in range(8)]
@@ -163,6 +194,25 @@ def test_a_refusal_says_why_and_what_becomes_of_the_row(change: str, answer: Gat
 
     assert with_ledger(act) is answer
     assert row_of(row.delivery_id).state == (state or "sending")
+
+
+@pytest.mark.dialects
+def test_losing_an_old_claim_of_a_row_does_not_let_go_of_the_new_one() -> None:
+    newsletter = make_newsletter()
+    make_reader(newsletter)
+    issue = start(newsletter)
+    (old,) = claim(issue)
+    expire_leases()
+    rescue.reclaim_dead_leases()
+    (new,) = claim(issue)
+
+    async def act(ledger: Ledger) -> GateAnswer:
+        ledger.hold({new.delivery_id: new.lease_token})
+        given = await ledger.turn([], gate_of(old))
+        assert ledger._held == {new.delivery_id: new.lease_token}
+        return given
+
+    assert with_ledger(act) is GateAnswer.LEASE_LOST
 
 
 @pytest.mark.dialects
