@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
@@ -49,9 +50,9 @@ class JourneyForm(forms.ModelForm[M], Generic[M]):
 
     user: ClassVar[User]
 
+    @abc.abstractmethod
     def carry_out(self) -> M:
         """Return the stored row. Raises CourantError when the journey refuses."""
-        raise NotImplementedError
 
     def full_clean(self) -> None:
         super().full_clean()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import os
 import random
 import shutil
@@ -143,7 +144,7 @@ class Program:
         return f"{self.log.stem} (pid {self.pid})"
 
 
-class Service:
+class Service(abc.ABC):
     """A throwaway server: its own folder and port, on loopback only."""
 
     name = "service"
@@ -159,8 +160,9 @@ class Service:
             raise ServiceError(f"{self.name} was not started")
         return self.program
 
+    @abc.abstractmethod
     def start(self) -> None:
-        raise NotImplementedError
+        """Start the server and wait until it answers."""
 
     def kill(self) -> None:
         """Kill the server with no chance to save anything."""
