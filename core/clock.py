@@ -90,6 +90,7 @@ class Clock:
             except Exception:
                 # A mistake in one question must not stop the others for ever.
                 log.exception("clock_question_failed")
+                connection.close()
         try:
             give_up_lease(self._holder)
         except DatabaseError:
@@ -102,7 +103,8 @@ class Clock:
             self._renew_at = now + (RENEW_SECONDS if self._leading else TICK_SECONDS * 4)
         if not self._leading:
             return
-        for question in self._questions:
+        # The one that has waited longest goes first: a question that fails comes after all others the next time.
+        for question in sorted(self._questions, key=lambda question: question.due):
             if now >= question.due:
                 question.due = now + question.every
                 for bell in question.ask():

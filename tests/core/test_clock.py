@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import dramatiq
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 from django.db.models.functions import Now
 from dramatiq.brokers.stub import StubBroker
 
@@ -95,6 +95,21 @@ def test_the_leader_asks_its_questions_rings_and_reports_the_broker(actor: drama
     clock.drain()
     clock.stop()
     assert ClockLease.objects.get().holder is None
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("error", [ValueError("a mistake in a question"), OperationalError("a lock was not free")])
+def test_a_question_that_always_fails_stops_no_other(error: Exception, actor: dramatiq.Actor[[int], None]) -> None:
+    def broken() -> list[Bell]:
+        raise error
+
+    clock = Clock([Question(broken), Question(lambda: [Bell(actor, 7)], every=60), Question(broken)])
+    clock.start()
+    try:
+        wait_for(lambda: messages(actor) == [7])
+    finally:
+        clock.drain()
+        clock.stop()
 
 
 def test_bells_rung_while_the_broker_is_away_count_once(
