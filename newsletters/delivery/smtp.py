@@ -252,7 +252,9 @@ async def connect(relay: Relay, *, timeout_scale: float = 1.0) -> SmtpConnection
             await client.ehlo()
     except aiosmtplib.SMTPResponseException as error:
         client.close()
-        raise RelayFaultError(classify(Phase.CONNECT, read_reply(error.code, error.message.encode()))) from error
+        # The library keeps bytes that are not UTF-8 as lone surrogates.
+        text = error.message.encode("utf-8", "surrogateescape")
+        raise RelayFaultError(classify(Phase.CONNECT, read_reply(error.code, text))) from error
     except (aiosmtplib.SMTPException, OSError, ValueError) as error:
         client.close()
         raise RelayFaultError(cut(Phase.CONNECT, "cannot_connect")) from error

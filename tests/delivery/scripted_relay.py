@@ -78,7 +78,8 @@ class ScriptedRelay:
             raise _Gone
         if reply == SILENT:
             await asyncio.Event().wait()
-        writer.write(reply.encode() + b"\r\n")
+        # Lone surrogates stand for bytes that are not UTF-8.
+        writer.write(reply.encode("utf-8", "surrogateescape") + b"\r\n")
         await writer.drain()
 
     @contextlib.asynccontextmanager

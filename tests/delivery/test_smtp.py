@@ -123,7 +123,11 @@ def test_421_is_classified_by_its_phase_and_ends_the_connection(phase: str) -> N
     assert (outcome.verdict, usable) == (expected, False)
 
 
-@pytest.mark.parametrize(("banner", "permanent"), [("554 5.7.1 blocked", True), ("421 4.3.2 later", False)])
+@pytest.mark.parametrize(
+    ("banner", "permanent"),
+    [("554 5.7.1 blocked", True), ("421 4.3.2 later", False), ("554 5.7.1 refus\udce9", True)],
+    ids=["permanent", "temporary", "latin-1"],
+)
 def test_a_refusing_banner_is_a_relay_fault(banner: str, permanent: bool) -> None:
     with pytest.raises(RelayFaultError) as caught:
         attempt(ScriptedRelay({"banner": banner}))
