@@ -76,8 +76,9 @@ class Reader:
 
     def address(self, name: str, default: str = "") -> str:
         def parse(value: str) -> str:
-            checked = validate_email(value, check_deliverability=False, test_environment=True)
-            return checked.normalized
+            checked = validate_email(value, check_deliverability=False, test_environment=True, allow_smtputf8=False)
+            # Envelopes and headers are ASCII: a domain in another script is written in A-labels (RFC 5890).
+            return checked.ascii_email or checked.normalized
 
         return self.read(name, parse, default)
 

@@ -111,6 +111,12 @@ def test_a_base_url_is_a_plain_http_address(value: str) -> None:
         parse_base_url(value)
 
 
+def test_an_address_is_written_in_ascii() -> None:
+    found = Reader({"BOUNCE_ADDRESS": "bounces@münchen.de", "UNSUBSCRIBE_MAILBOX": "lösch@gazette.org"})
+    assert found.address("BOUNCE_ADDRESS") == "bounces@xn--mnchen-3ya.de"
+    assert (found.address("UNSUBSCRIBE_MAILBOX"), len(found.problems)) == ("", 1)
+
+
 def test_an_empty_value_means_the_default() -> None:
     reader = Reader({"A": "", "B": "  "})
     assert (reader.whole("A", 7), reader.flag("B", default=True)) == (7, True)
