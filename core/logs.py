@@ -15,7 +15,10 @@ from django.http import HttpRequest, HttpResponse
 log = structlog.get_logger(__name__)
 
 _ADDRESS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,255}")
-_SECRET = re.compile(r"crnt_[A-Za-z0-9]{8}_[A-Za-z0-9_-]{20,60}|(?<=/)[A-Za-z0-9_-]{43}(?=$|[/?\s\"'])")
+# A link that was mangled on its way still holds its token, so all that follows /c/, /u/ or /v/ goes.
+_SECRET = re.compile(
+    r"crnt_[A-Za-z0-9]{8}_[A-Za-z0-9_-]{20,60}|(?<=/[cuv]/)[^/\s\"']+|(?<=/)[A-Za-z0-9_-]{43}(?![\w-])"
+)
 _REDACTED_KEYS = {"authorization", "password", "secret", "token", "cookie", "address", "email"}
 
 

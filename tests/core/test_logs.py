@@ -1,0 +1,49 @@
+"""What never reaches the log, whatever it stands in."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+from django.test import Client
+
+from core.logs import redact
+from core.tokens import make_token
+from tests import cast
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.mark.parametrize("page", ["c", "u", "v"])
+@pytest.mark.parametrize("mangled", ["{}", "{}=", "{}.", "{})", "{}A", "{}\x00", "x{}", "{}/again", "{}, see", "<{}>"])
+def test_a_token_in_a_mangled_link_is_not_logged(page: str, mangled: str) -> None:
+    token = make_token("unsubscribe", 7)
+    event = redact(None, "info", {"event": f"Not Found: /{page}/{mangled.format(token)}"})
+    assert token not in event["event"]
+    assert event["event"].startswith(f"Not Found: /{page}/[secret]")
+
+
+def test_a_token_elsewhere_is_not_logged() -> None:
+    token = make_token("unsubscribe", 7)
+    for text in (f"https://news.example.org/x/{token}.", f"/{token}", f"'/{token}'"):
+        assert token not in redact(None, "info", {"event": text})["event"]
+
+
+def test_addresses_and_keys_are_not_logged() -> None:
+    event = redact(None, "info", {"event": f"{cast.ADA} crnt_abcdefgh_{'x' * 43}", "address": cast.ADA})
+    assert event == {"event": "[address] [secret]", "address": "[redacted]"}
+
+
+def test_what_is_no_secret_stays() -> None:
+    text = "Not Found: /newsletters/nl_01kaj4v4a5e8rbm3h2cw6x9d7f"
+    assert redact(None, "info", {"event": text})["event"] == text
+
+
+def test_a_page_that_is_not_found_reaches_the_handlers_redacted(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    token = make_token("unsubscribe", 7)
+    with caplog.at_level(logging.WARNING, logger="django.request"):
+        client.get(f"/u/{token}=")
+    (record,) = [record for record in caplog.records if record.name == "django.request"]
+    assert token not in redact(None, "warning", {"event": record.getMessage()})["event"]
