@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Annotated, Any, Generic, TypeVar
+from urllib.parse import unquote_to_bytes
 
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, QueryDict
 from ninja import NinjaAPI
 from ninja.params.models import Query, QueryModel
-from pydantic import AfterValidator, BaseModel, Field
-from pydantic_core import to_json
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
+from pydantic_core import PydanticKnownError, to_json
 
 from accounts.access import ApiRequest, KeyBearer
 from accounts.models import Scope
-from core.errors import InvalidError, invalid_field
+from core.errors import BadRequestError, InvalidError, invalid_field
 from core.idempotency import HEADER, MAX_KEY_LENGTH, Answer, check_key, fingerprint, run_once
 from core.pagination import DEFAULT_LIMIT, MAX_LIMIT, cut_page
 from core.problems import Problem
@@ -66,7 +68,7 @@ class StrictQueryModel(QueryModel):
     ) -> dict[str, Any] | None:
         known: dict[str, Any] = getattr(cls, "__ninja_flatten_map__", {})
         # Not request.GET, which is decoded as the body's charset says.
-        query = QueryDict(request.META.get("QUERY_STRING", ""), encoding="utf-8")
+        query = QueryDict(_query_string(request), encoding="utf-8")
         for name in query:
             shown = name[:60].encode("utf-8", "replace").decode()
             if name not in known:
@@ -74,6 +76,16 @@ class StrictQueryModel(QueryModel):
             if len(query.getlist(name)) > 1:
                 raise invalid_field(shown, "repeated_parameter", "A parameter may be given once.")
         return api.parser.parse_querydict(query, [], request)
+
+
+def _query_string(request: HttpRequest) -> str:
+    # WSGI hands over each byte as one character; QueryDict would put U+FFFD for what is not UTF-8.
+    raw = request.META.get("QUERY_STRING", "").encode("latin-1")
+    try:
+        unquote_to_bytes(raw).decode("utf-8")
+        return str(raw.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise BadRequestError("invalid_query", "The query string is not UTF-8.") from error
 
 
 class StrictQuery(Query):  # type: ignore[misc]  # Ninja leaves its base untyped
@@ -84,13 +96,21 @@ class StrictQuery(Query):  # type: ignore[misc]  # Ninja leaves its base untyped
         return "query"
 
 
+def _plain_number(text: Any) -> Any:
+    """Refuse what pydantic would take for a number: " 5", "5.0", "1_0"."""
+    if isinstance(text, str) and not re.fullmatch(r"-?[0-9]+", text, re.ASCII):
+        raise PydanticKnownError("int_parsing")
+    return text
+
+
+PageLimit = Annotated[int, BeforeValidator(_plain_number)]
 SearchText = Annotated[str, Field(min_length=1, max_length=254), AfterValidator(one_line)]
 
 
 class ListQuery(BaseModel):
     """Parameters of every list."""
 
-    limit: int = Field(default=DEFAULT_LIMIT, ge=1, le=MAX_LIMIT, description="Rows in a page.")
+    limit: PageLimit = Field(default=DEFAULT_LIMIT, ge=1, le=MAX_LIMIT, description="Rows in a page.")
     cursor: str | None = Field(default=None, description="`next` of the page before; omit it for the first page.")
 
 

@@ -224,7 +224,7 @@ def send_proof(request: ApiRequest, issue_id: str, body: ProofIn) -> Status[Proo
 
 @router.get(
     "/issues/{issue_id}/preview",
-    **contract(Scope.ISSUES_READ, PreviewOut, 404, 422),
+    **contract(Scope.ISSUES_READ, PreviewOut, 400, 404, 422),
     operation_id="preview_issue",
     summary="Preview an issue",
 )

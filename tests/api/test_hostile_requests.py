@@ -194,6 +194,12 @@ def test_answers_are_json_whatever_is_preferred(api: Api, accepted: str) -> None
         ("limit=abc", "wrong_type", "limit"),
         ("limit=", "wrong_type", "limit"),
         ("limit=1.5", "wrong_type", "limit"),
+        ("limit=5.0", "wrong_type", "limit"),
+        ("limit=%205", "wrong_type", "limit"),
+        ("limit=+5", "wrong_type", "limit"),
+        ("limit=1_0", "wrong_type", "limit"),
+        ("limit=5%0a", "wrong_type", "limit"),
+        ("limit=%D9%A5", "wrong_type", "limit"),
         ("limit=1&limit=2", "repeated_parameter", "limit"),
         ("page=2", "unknown_parameter", "page"),
         ("sort=password", "unknown_parameter", "sort"),
@@ -209,6 +215,13 @@ def test_a_query_that_means_nothing_is_named(api: Api, path: str, query: str, co
     answer = api.get(f"{path}?{query}")
     assert code_of(answer)[0] == 422
     assert [(error["code"], error["pointer"]) for error in json.loads(answer.content)["errors"]] == [(code, pointer)]
+
+
+@pytest.mark.parametrize(
+    "query", ["search=%ff", "search=a%c3", "search=%ed%a0%80", "search=%c0%af", "%ff=1", "limit=%ff"]
+)
+def test_a_query_that_is_not_utf_8_is_400(api: Api, path: str, query: str) -> None:
+    assert code_of(api.get(f"{path}?{query}")) == (400, "invalid_query")
 
 
 def test_a_thousand_parameters_are_400(api: Api, path: str) -> None:
