@@ -21,5 +21,8 @@ max_requests_jitter = 1_000
 worker_tmp_dir = "/dev/shm"  # noqa: S108  # gunicorn makes the file itself, unnamed
 # The default is a socket in the home directory, which may not be writable.
 control_socket_disable = True
+# The most it takes: what is longer gets its own page (414, 431) instead of our problem documents.
+limit_request_line = 8190
+limit_request_field_size = 16_384
 # core.logs writes a line for each request.
 accesslog = None

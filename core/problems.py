@@ -17,6 +17,7 @@ from pydantic_core import to_json
 
 from core.errors import CourantError, FieldError, InvalidError
 from core.strict_json import escape
+from core.uploads import discard_rest
 
 log = structlog.get_logger(__name__)
 
@@ -188,6 +189,9 @@ class ProblemMiddleware:
         response = self._get_response(request)
         if response.status_code < HTTPStatus.BAD_REQUEST:
             return response
+        # For callers with a key only (403 is one that may not): others could hold threads with slow bodies.
+        if response.status_code == HTTPStatus.FORBIDDEN or getattr(request, "auth", None) is not None:
+            discard_rest(request)
         if response.headers.get("Content-Type", "").startswith(MEDIA_TYPE):
             return response
         # Changed in place, so that its other headers (Allow, those of the security middleware) stay.

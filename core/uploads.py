@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import time
 
-from django.http import HttpRequest
+from django.http import HttpRequest, UnreadablePostError
 
 from core.errors import BadRequestError, TooLargeError
 
 BLOCK_BYTES = 64 * 1024
+MOST_DISCARDED = 64_000_000
+DISCARD_SECONDS = 10
 
 
 class _Body(io.RawIOBase):
@@ -43,3 +46,19 @@ def open_body(request: HttpRequest, *, max_bytes: int) -> io.BufferedReader:
     if int(length) > max_bytes:
         raise TooLargeError("body_too_large", f"The body has at most {max_bytes // 1_000_000} MB.")
     return io.BufferedReader(_Body(request, int(length)), BLOCK_BYTES)
+
+
+def discard_rest(request: HttpRequest) -> None:
+    """Read what is left of the body, at most 64 MB and for about 10 s.
+
+    A server that answers and closes while the client still sends resets the connection, and the client
+    sees that instead of the answer (RFC 9112, 9.6).
+    """
+    missing = MOST_DISCARDED
+    until = time.monotonic() + DISCARD_SECONDS
+    try:
+        while missing > 0 and time.monotonic() < until and (block := request.read(min(missing, BLOCK_BYTES))):
+            missing -= len(block)
+    except UnreadablePostError:
+        # The client has gone, and the answer with it.
+        return
