@@ -14,6 +14,7 @@ from django.core.paginator import Paginator
 from django.db import models
 from django.http import HttpRequest, HttpResponse
 from django.utils.functional import cached_property
+from django.utils.text import capfirst
 from pydantic_core import PydanticCustomError
 
 from accounts.admin.steps import Step, run_step
@@ -113,6 +114,19 @@ class BaseAdmin(admin.ModelAdmin[M], Generic[M]):
     list_per_page = 50
     ordering = ("-id",)
     change_form_template = "admin/courant_change_form.html"
+
+    @admin.display(description="ID")
+    def uid(self, row: Any) -> str:
+        return str(row.uid)
+
+    def get_fields(self, request: HttpRequest, obj: M | None = None) -> Any:
+        fields = super().get_fields(request, obj)
+        # A row that is only being written has neither an id nor times.
+        return fields if obj is not None else [name for name in fields if name not in self.readonly_fields]
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        title = capfirst(self.opts.verbose_name_plural)
+        return super().changelist_view(request, {"title": title, **(extra_context or {})})
 
     # --- whose rows -------------------------------------------------------------
     def publishers(self, request: HttpRequest, roles: frozenset[Role] | None = None) -> models.QuerySet[Any, Any]:

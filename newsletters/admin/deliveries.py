@@ -31,7 +31,7 @@ class DeliveryAdmin(BaseAdmin[Delivery]):
         "reason",
         "attempts",
         "last_reply",
-        "uncertain",
+        "doubt",
         "uncertain_outcomes",
         "kills",
         "next_at",
@@ -69,5 +69,7 @@ class DeliveryAdmin(BaseAdmin[Delivery]):
 
     @admin.display(description="last reply")
     def last_reply(self, row: Delivery) -> str:
-        parts = [row.reply_phase, row.reply_code, row.reply_status, row.reply_text]
+        # Most relays begin the text with the status.
+        status = "" if (row.reply_text or "").startswith(row.reply_status or "") else row.reply_status
+        parts = [row.reply_phase, row.reply_code, status, row.reply_text]
         return " ".join(str(part) for part in parts if part) or (row.reason or "")

@@ -14,7 +14,7 @@ from newsletters.audience.importing import accept
 from newsletters.models import Import
 
 SHOWN_ERRORS = 200
-COUNTS = ("total", "cursor", "added", "already_present", "duplicates", "refused", "invalid")
+COUNTS = ("total", "rows_read", "added", "already_present", "duplicates", "refused", "invalid")
 
 
 class ImportForm(JourneyForm[Import]):
@@ -66,6 +66,10 @@ class ImportAdmin(BaseAdmin[Import]):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Import | None = None) -> tuple[str, ...]:
         return () if obj is None else self.get_fields(request, obj)
+
+    @admin.display(description="rows read")
+    def rows_read(self, row: Import) -> int:
+        return row.cursor
 
     @admin.display(description="rows left out")
     def problems(self, row: Import) -> SafeString | str:

@@ -55,7 +55,7 @@ class Import(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"import {self.uid}: {self.state}"
+        return self.uid
 
     @property
     def uid(self) -> str:
