@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 import zoneinfo
 from typing import Any
@@ -15,6 +16,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.admin import BaseAdmin
+from core.database import database_now
 from core.errors import CourantError
 from newsletters.models import Issue, Subscription, SubscriptionState
 from newsletters.publishing.proofing import preview, request_proof
@@ -31,7 +33,8 @@ class ProofForm(forms.Form):
 
     def carry_out(self, issue: Issue) -> str:
         found = [part for part in re.split(r"[\s,;]+", self.cleaned_data["addresses"]) if part]
-        return f"{len(request_proof(issue, found))} proof(s) are on their way."
+        sent = len(request_proof(issue, found))
+        return "The proof is on its way." if sent == 1 else f"{sent} proofs are on their way."
 
 
 class ScheduleForm(forms.Form):
@@ -39,10 +42,17 @@ class ScheduleForm(forms.Form):
         label="Send at", widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M")
     )
 
+    def clean_send_at(self) -> datetime.datetime:
+        send_at: datetime.datetime = self.cleaned_data["send_at"]
+        # It would start at once, without the question that the Send button asks.
+        if send_at < database_now():
+            raise forms.ValidationError("This time has passed. To send the issue now, use Send.")
+        return send_at
+
     def carry_out(self, issue: Issue) -> str:
         send_at = self.cleaned_data["send_at"]
         schedule(issue.pk, send_at=send_at)
-        return f"Scheduled for {send_at:%d %B %Y, %H:%M %Z}."
+        return f"Scheduled for {send_at.day} {send_at:%B %Y, %H:%M %Z}."
 
 
 def _issue(request: HttpRequest, pk: int, pages: BaseAdmin[Any], *, write: bool = False) -> Issue:

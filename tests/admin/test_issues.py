@@ -68,6 +68,17 @@ def test_a_draft_is_changed_and_a_started_issue_is_read_only(desk: Desk) -> None
     assert desk.client.get(address).status_code == 200
 
 
+def test_a_time_that_has_passed_is_no_schedule(desk: Desk) -> None:
+    cast.make_reader(desk.newsletter)
+    issue = cast.make_issue(desk.newsletter)
+    address = reverse("admin:newsletters_issue_schedule", args=[issue.pk])
+    assert (
+        "To send the issue now, use Send."
+        in desk.client.post(address, {"send_at": "2020-01-01T10:00"}).content.decode()
+    )
+    assert state(issue) == IssueState.DRAFT
+
+
 def test_sending_asks_first_and_names_the_number_of_readers(desk: Desk) -> None:
     cast.make_readers(desk.newsletter, 3)
     issue = cast.make_issue(desk.newsletter)
