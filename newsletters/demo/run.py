@@ -51,9 +51,9 @@ def run(surroundings: Surroundings, children: Children, screen: Screen, *, once:
     screen.summary(progress, caught, seconds)
     if missing := shortfall(progress, caught):
         raise DemoFailedError(missing)
-    screen.line(f"Everybody is accounted for. Sign in as {steps.ADMIN} with the password {password}")
+    screen.line("Everybody is accounted for.")
     if not once:
-        _serve(surroundings, children, screen)
+        _serve(surroundings, children, screen, password)
 
 
 def _wait_for_clock(children: Children) -> None:
@@ -96,7 +96,7 @@ def _watch(children: Children, screen: Screen, issue_id: int) -> None:
     raise DemoFailedError(f"The issue has not ended after {LIMIT_SECONDS} s; see worker.log in {children.folder}.")
 
 
-def _serve(surroundings: Surroundings, children: Children, screen: Screen) -> None:
+def _serve(surroundings: Surroundings, children: Children, screen: Screen, password: str) -> None:
     # The site runs beside us from here on; an idle connection would only hold the SQLite file open.
     connection.close()
     arguments = ["-m", "gunicorn", "--config", str(Path(settings.BASE_DIR) / "config" / "gunicorn.py")]
@@ -105,6 +105,7 @@ def _serve(surroundings: Surroundings, children: Children, screen: Screen) -> No
     children.wait_for_port(surroundings.web_port)
     screen.line()
     screen.line(f"  admin         {surroundings.base_url}/admin/")
+    screen.line(f"                sign in as {steps.ADMIN} with the password {password}")
     screen.line(f"  caught mails  {surroundings.base_url}/mail/")
     screen.line(f"  API           {surroundings.base_url}/api/v1/docs")
     screen.line()

@@ -35,8 +35,10 @@ class Screen:
         self.out.flush()
 
     def progress(self, progress: Progress) -> None:
+        if not progress.audience:
+            return
         done = sum(getattr(progress, name) for name in CLOSED)
-        share = done / progress.audience if progress.audience else 0.0
+        share = done / progress.audience
         if self.out.isatty():
             bar = "█" * round(share * WIDTH) + "░" * (WIDTH - round(share * WIDTH))
             self.out.write(f"\r\x1b[2K{bar} {share:4.0%}  {equation(progress)}")

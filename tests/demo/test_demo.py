@@ -103,7 +103,7 @@ def test_it_serves_the_site_and_one_signal_stops_every_process(
         line = serving.stdout.readline()
         assert line, said
         said += line
-    assert re.search(r"Sign in as admin@example\.org with the password \S{16}\n", said)
+    assert re.search(r"sign in as admin@example\.org with the password \S{16}\n", said)
     for path in ("/admin/login/", "/mail/", "/static/courant/admin.css"):
         with urllib.request.urlopen(f"http://127.0.0.1:{ports[0]}{path}", timeout=10) as answer:
             assert answer.status == 200
