@@ -147,12 +147,19 @@ def test_what_is_not_a_list_of_readers_is_refused(
     assert row_counts() == before
 
 
-def test_a_file_over_50_mb_is_refused_before_it_is_read(api: Api, newsletter: Newsletter) -> None:
+def test_a_file_over_50_mb_is_refused(api: Api, newsletter: Newsletter) -> None:
+    before = row_counts()
+    answer = upload_declaring(api, newsletter, "50000001", BytesIO(b"email\nada@example.org\n"))
+    assert code_of(answer) == (413, "body_too_large")
+    assert row_counts() == before
+
+
+def test_a_file_of_gigabytes_is_refused_before_it_is_read(api: Api, newsletter: Newsletter) -> None:
     class Untouched(BytesIO):
         def read(self, *_size: object) -> bytes:
             raise AssertionError("the body was read")
 
-    answer = upload_declaring(api, newsletter, "50000001", Untouched())
+    answer = upload_declaring(api, newsletter, "5000000001", Untouched())
     assert code_of(answer) == (413, "body_too_large")
 
 
