@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from html import unescape
 
 import nh3
 
@@ -46,8 +47,8 @@ STYLE_PROPERTIES = _words(
     "padding-bottom padding-left padding-right padding-top table-layout text-align text-decoration text-indent "
     "text-transform vertical-align white-space width word-break word-spacing word-wrap"
 )
-# Their addresses reach the rule for links, so that an editor is told, instead of losing them silently.
-_NAMED_SCHEMES = {"tel", "sms", "ftp", "ftps", "file", "cid", "blob", "about", "feed", "irc", "xmpp", "ws", "wss"}
+# Bounded and anchored, so that the search stays linear in any text.
+_SCHEME_WORD = re.compile(r"(?<![A-Za-z0-9+.-])[A-Za-z][A-Za-z0-9+.-]{0,40}(?=:)")
 _CONTENT_REMOVED = _words("script style title head noscript template object embed iframe svg math select")
 _UNSAFE_STYLE = re.compile(r"url\s*\(|expression|image\s*\(|image-set|@|\\|/\*|javascript|[<>]", re.IGNORECASE)
 _BACKGROUND = re.compile(r"background-color\s*:", re.IGNORECASE)
@@ -110,6 +111,12 @@ def _with_text_colour(style: str) -> str:
     return style
 
 
+def _schemes_in(html: str) -> set[str]:
+    """Return whatever may be a scheme: the sanitiser drops the others silently, and the rule names these."""
+    found = {word.lower() for word in _SCHEME_WORD.findall(unescape(html))}
+    return found.union(SCHEMES).difference(ACTIVE_SCHEMES)
+
+
 def sanitise(html: str, *, marked: Marked, pointer: str) -> str:
     """Return the allowed part of the HTML, with the markers in its addresses saying so.
 
@@ -125,7 +132,7 @@ def sanitise(html: str, *, marked: Marked, pointer: str) -> str:
         clean_content_tags=_CONTENT_REMOVED - TAGS,
         attribute_filter=rule,
         link_rel=None,
-        url_schemes={*SCHEMES, *_NAMED_SCHEMES},
+        url_schemes=_schemes_in(html),
         filter_style_properties=STYLE_PROPERTIES,
     )
     if rule.problems:

@@ -102,6 +102,30 @@ def test_a_link_that_cannot_be_followed_is_named(html: str) -> None:
     assert named[1] in raised.value.detail
 
 
+@pytest.mark.parametrize(
+    "scheme",
+    ["htps", "intent", "sip", "whatsapp", "view-source", "HTTPSS", "x" * 40, "tel", "ftp", "file", "sms", "a+b.c"],
+)
+def test_a_link_with_an_unknown_scheme_is_named(scheme: str) -> None:
+    with pytest.raises(InvalidError) as raised:
+        clean(f"<a href='{scheme}://example.org/'>x</a>")
+    assert (raised.value.code, raised.value.errors[0].pointer) == ("invalid_link", "/body")
+    assert f"{scheme}://example.org/" in raised.value.detail
+
+
+def test_an_unknown_scheme_written_with_entities_is_named() -> None:
+    with pytest.raises(InvalidError) as raised:
+        clean("<a href='&#104;tps&colon;//example.org/'>x</a>")
+    assert "htps://example.org/" in raised.value.detail
+
+
+@pytest.mark.parametrize("text", ["a" * 500_000, "a:" * 250_000, "a.-+" * 125_000, "&#58;" * 100_000])
+def test_the_search_for_schemes_is_linear(text: str) -> None:
+    started = time.process_time()
+    clean(text)
+    assert time.process_time() - started < 1
+
+
 def test_all_bad_links_are_named_at_once() -> None:
     with pytest.raises(InvalidError) as raised:
         clean("<a href='/one'>x</a><a href='https://fine.example'>x</a><a href='/two'>x</a>")
