@@ -17,6 +17,8 @@ from newsletters.delivery.slots import UNSUBSCRIBE_FIELD, Context, Pieces, Slot,
 
 NEWSLETTER_FIELD = "newsletter.name"
 LONGEST_TAG = 200
+# Each is filled in for each reader.
+MOST_TAGS = 500
 KNOWN = "{{ subscriber.name }}, {{ subscriber.email }}, {{ subscriber.<attribute> }}, {{ newsletter.name }}"
 _FIELD = re.compile(r"subscriber\.[a-z][a-z0-9_]{0,39}")
 _TAG = re.compile(r'\s*([A-Za-z_.0-9]{1,60})\s*(?:\|\s*default:\s*(?:"([^"]*)"|\'([^\']*)\')\s*)?')
@@ -36,13 +38,15 @@ def parse(text: str, *, pointer: str, links: bool = False) -> list[str | Tag]:
     """Return the text cut at its tags.
 
     `links` allows `{{ unsubscribe_url }}`, which has no place in a subject. Raises InvalidError
-    `unclosed_tag` or `unknown_tag`, naming the tag, with `pointer` as the field.
+    `unclosed_tag` or `unknown_tag`, naming the tag, or `too_many_tags`, with `pointer` as the field.
     """
     cut: list[str | Tag] = []
     position = 0
     for start, end in _spans(text, pointer):
         cut += [text[position:start], _read_tag(text[start:end], pointer, links=links)]
         position = end
+        if len(cut) > 2 * MOST_TAGS:
+            raise invalid_field(pointer, "too_many_tags", f"A text has at most {MOST_TAGS} merge tags.")
     return [*cut, text[position:]]
 
 
