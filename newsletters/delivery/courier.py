@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import functools
 import time
 from collections.abc import Awaitable, Callable
@@ -34,6 +35,10 @@ T = TypeVar("T")
 TOP_UP_SECONDS = 0.1
 FIRST_LANE_SECONDS = 0.005
 SOLO_WAIT_SECONDS = 0.01
+SOLO_PATIENCE_SECONDS = 5.0
+# A lane whose mail takes longer than this beyond the slice goes on without it.
+STRAGGLER_SECONDS = 1.0
+STOP_SECONDS = 20.0
 TEMPLATES_KEPT = 16
 
 
@@ -55,6 +60,7 @@ class Courier:
     limits: Limits
     open_connection: Callable[[], Awaitable[Connection]]
     _serving: set[int] = field(default_factory=set)
+    _stragglers: set[asyncio.Task[None]] = field(default_factory=set)
     _lanes: int = 0
     _draining: bool = False
 
@@ -74,7 +80,9 @@ class Courier:
         self._draining = True
 
     def stop(self) -> None:
-        """Close connections and end both database threads. Call when no `serve` is running."""
+        """Await mails in flight, close connections and end both database threads. Call when no `serve` is running."""
+        with contextlib.suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(self._outlast_stragglers(), self.loop).result(STOP_SECONDS)
         self.loop.call_soon_threadsafe(self._relay.close)
         self._ledger.stop()
         # `connection` is another object in each thread: its `close` must be looked up there.
@@ -88,7 +96,7 @@ class Courier:
         """
         if self._draining or self._solo.locked() or self._relay.resting or issue_id in self._serving:
             return
-        if len(self._serving) >= self.limits.issues:
+        if len(self._serving) >= self.limits.issues or len(self._stragglers) >= self.limits.lanes:
             return
         self._serving.add(issue_id)
         try:
@@ -123,9 +131,10 @@ class Courier:
         lanes: set[asyncio.Task[None]] = set()
         try:
             while True:
-                while len(lanes) < self._share() and not (run.exhausted or self._over(run, until)):
+                over = self._over(run, until)
+                while len(lanes) < self._share() and not (run.exhausted or over):
                     lanes.add(asyncio.ensure_future(self._lane(run, until, index=len(lanes))))
-                if not lanes:
+                if over or not lanes:
                     return
                 # Without a proven relay one lane goes first; look again soon whether the others may follow.
                 seconds = TOP_UP_SECONDS if self._relay.proven else FIRST_LANE_SECONDS
@@ -135,12 +144,25 @@ class Courier:
         finally:
             run.stop()
             if lanes:
-                await asyncio.wait(lanes)
+                await self._part_with(lanes)
+
+    async def _part_with(self, lanes: set[asyncio.Task[None]]) -> None:
+        """Let lanes end; one whose mail the relay keeps waiting must not keep the issue from its next slice."""
+        done, late = await asyncio.wait(lanes, timeout=STRAGGLER_SECONDS)
+        for lane in late:
+            self._stragglers.add(lane)
+            lane.add_done_callback(self._stragglers.discard)
+        for lane in done:
+            lane.result()
+
+    async def _outlast_stragglers(self) -> None:
+        if self._stragglers:
+            await asyncio.wait(self._stragglers)
 
     def _share(self) -> int:
         if not self._relay.proven:
             return 1
-        return max(1, self.limits.lanes // max(1, len(self._serving)))
+        return max(1, (self.limits.lanes - len(self._stragglers)) // max(1, len(self._serving)))
 
     def _over(self, run: Run, until: float) -> bool:
         return (
@@ -177,10 +199,12 @@ class Courier:
             return run.stopped or self._draining or time.monotonic() >= until
 
         async with self._solo:
-            while self._lanes:  # noqa: ASYNC110  # suspects are rare; an event would be one more state
+            patience = time.monotonic() + SOLO_PATIENCE_SECONDS
+            while self._lanes and time.monotonic() < patience:  # noqa: ASYNC110  # suspects are rare
                 await asyncio.sleep(SOLO_WAIT_SECONDS)
-            lane = Lane(run, one_by_one, over)
-            await lane.work()
+            # Behind a mail that the relay keeps waiting, all others must not wait as well.
+            if not self._lanes:
+                await Lane(run, one_by_one, over).work()
         if suspects:
             await run.ledger.turn([release(row) for row in suspects])
         run.exhausted = False

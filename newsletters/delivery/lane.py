@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import collections
 import random
 import uuid
@@ -26,6 +27,8 @@ log = structlog.get_logger(__name__)
 MAX_UNCERTAIN_OUTCOMES = 2
 # A small issue spreads over all lanes; a large one soon claims in full batches.
 FIRST_BATCH, FULL_BATCH = 6, 50
+# What waits behind a mail that takes longer goes to other lanes.
+PATIENCE_SECONDS = 5.0
 # Rows given back without an attempt settle by their lease alone.
 NO_INTENT = uuid.UUID(int=0)
 SUPPRESS_AFTER = {Suppress.NEVER: 0, Suppress.NOW: 1, Suppress.AFTER_THREE_ISSUES: 3}
@@ -59,6 +62,7 @@ class Lane:
     _batch: int = FIRST_BATCH
     _connection: Connection | None = None
     _settled: list[Settlement] = field(default_factory=list)
+    _given_back: set[asyncio.Task[GateAnswer]] = field(default_factory=set)
 
     async def work(self) -> None:
         """Deliver until nothing is due or `over`; whatever happens, settle the last mail and release the rest."""
@@ -77,6 +81,7 @@ class Lane:
             self._settled += [release(row) for row in rows]
             if self._settled:
                 await self.run.ledger.turn(self._settled)
+            await asyncio.gather(*self._given_back)
             if self._connection is not None:
                 self.run.relay.release(self._connection)
 
@@ -100,10 +105,29 @@ class Lane:
             if answer in (GateAnswer.NOT_SENDING, GateAnswer.CANCELLED):
                 self.run.stop()
             return
-        assert self._connection is not None
-        outcome = await self._connection.send(mail)
+        outcome = await self._attempt(mail, gate, rows)
         self._note(outcome, row)
         self._settled.append(settlement(row, gate.intent_id, outcome, on_uncertain=self.run.on_uncertain))
+
+    async def _attempt(self, mail: Mail, gate: Gate, rows: collections.deque[Claimed]) -> Outcome:
+        assert self._connection is not None
+        patience = asyncio.get_running_loop().call_later(PATIENCE_SECONDS, self._give_back, rows)
+        try:
+            return await self._connection.send(mail)
+        except Exception:
+            # Nobody knows how far it came: renewed no more, its lease runs out and the rescue flags the row.
+            self.run.ledger.let_go([gate])
+            self._connection.close()
+            self._connection = None
+            raise
+        finally:
+            patience.cancel()
+
+    def _give_back(self, rows: collections.deque[Claimed]) -> None:
+        releases = [release(row) for row in rows]
+        rows.clear()
+        if releases:
+            self._given_back.add(asyncio.ensure_future(self.run.ledger.turn(releases)))
 
     def _compose(self, row: Claimed) -> Mail | None:
         """Return the mail, or None when the row is settled without an attempt."""

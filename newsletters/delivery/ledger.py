@@ -73,6 +73,12 @@ class Ledger:
         """Keep renewing the leases of these rows (delivery id to lease token) until they are settled."""
         self._held.update(rows)
 
+    def let_go(self, ended: Iterable[Settlement | Gate]) -> None:
+        """Renew these claims no more; a later claim of the same row stays held."""
+        for claim in ended:
+            if self._held.get(claim.delivery_id) == claim.lease_token:
+                del self._held[claim.delivery_id]
+
     async def turn(self, settlements: Sequence[Settlement], gate: Gate | None = None) -> GateAnswer:
         """Settle rows and ask to attempt one; returns when both are committed.
 
@@ -128,20 +134,14 @@ class Ledger:
                 connection.close()
                 self._commit_apart(batch, error)
                 return
-        self._let_go(settlements)
+        self.let_go(settlements)
         answers = []
         for turn in batch:
             answer = _answer(turn.gate, permitted, reasons) if turn.gate else GateAnswer.PERMITTED
             if turn.gate and answer is GateAnswer.LEASE_LOST:
-                self._let_go([turn.gate])
+                self.let_go([turn.gate])
             answers.append((turn.future, answer))
         self._loop.call_soon_threadsafe(_deliver, answers)
-
-    def _let_go(self, ended: Iterable[Settlement | Gate]) -> None:
-        """Renew these claims no more; a later claim of the same row stays."""
-        for claim in ended:
-            if self._held.get(claim.delivery_id) == claim.lease_token:
-                del self._held[claim.delivery_id]
 
     def _commit_apart(self, batch: list[Turn], error: Exception) -> None:
         """Find the turn that the database cannot store, so that it stops no other."""
@@ -152,7 +152,7 @@ class Ledger:
             return
         # Its leases run out, and the rescue flags the row: nothing is lost and nothing hidden.
         (turn,) = batch
-        self._let_go([*turn.settlements, *([turn.gate] if turn.gate else [])])
+        self.let_go([*turn.settlements, *([turn.gate] if turn.gate else [])])
         log.error("ledger_turn_refused", error=type(error).__name__)
         self._loop.call_soon_threadsafe(_deliver, [(turn.future, GateAnswer.LEASE_LOST)])
 

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 from django.db import transaction
 from django.db.models.functions import Now
 
+from newsletters.delivery.courier import Courier, Limits
 from newsletters.delivery.dialects import Claimed, Gate, Settlement, dialect
 from newsletters.models import Delivery, Issue, IssueState, Newsletter
+from newsletters.publishing import sending
 from newsletters.publishing.fan_out import fan_out
 from tests.cast import make_issue
+
+LIMITS = Limits(lanes=4, issues=4, slice_seconds=10, lease_seconds=60)
+# The fixture `deliver`.
+Deliver = Callable[..., Courier]
 
 
 def start(newsletter: Newsletter, **fields: Any) -> Issue:
@@ -26,6 +33,22 @@ def start(newsletter: Newsletter, **fields: Any) -> Issue:
 def begin(issue: Issue) -> None:
     """Move a draft to `sending` without an edition, fanned out by the caller."""
     assert Issue.objects.filter(pk=issue.pk).move([IssueState.DRAFT], IssueState.SENDING, started_at=Now())
+
+
+def send(newsletter: Newsletter) -> Issue:
+    """Return an issue that is sending what an editor's click froze."""
+    issue = make_issue(newsletter)
+    sending.send(issue.pk)
+    fan_out(issue.pk)
+    return issue
+
+
+def states(issue: Issue) -> dict[str, int]:
+    """Count an issue's ledger rows by state."""
+    found: dict[str, int] = {}
+    for state in Delivery.objects.filter(issue=issue).values_list("state", flat=True):
+        found[state] = found.get(state, 0) + 1
+    return found
 
 
 def claim(issue: Issue, limit: int = 50, *, suspects: bool = False, lease_seconds: int = 60) -> list[Claimed]:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import functools
 import threading
-from collections.abc import Callable, Iterator
 
 import pytest
 from django.db import connection
@@ -13,80 +10,15 @@ from django.db import connection
 from newsletters.delivery import rescue
 from newsletters.delivery.breaker import PERMANENT_RELAY_FAULTS
 from newsletters.delivery.compose import Mail, Recipient, Template
-from newsletters.delivery.courier import Courier, Limits
-from newsletters.delivery.smtp import Relay, connect
-from newsletters.models import Delivery, Issue, IssueState, Newsletter, Subscription, Suppression
+from newsletters.delivery.courier import Courier
+from newsletters.models import Delivery, IssueState, Subscription, Suppression
 from newsletters.publishing import sending
-from newsletters.publishing.fan_out import fan_out
 from newsletters.publishing.progress import measure
-from tests.cast import make_issue, make_newsletter, make_readers
-from tests.delivery.acts import claim, expire_leases, permit
+from tests.cast import make_newsletter, make_readers
+from tests.delivery.acts import LIMITS, Deliver, claim, expire_leases, permit, send, states
 from tests.delivery.scripted_relay import CUT, ScriptedRelay
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.dialects]
-
-LIMITS = Limits(lanes=4, issues=4, slice_seconds=10, lease_seconds=60)
-Deliver = Callable[..., Courier]
-
-
-def send(newsletter: Newsletter) -> Issue:
-    issue = make_issue(newsletter)
-    sending.send(issue.pk)
-    fan_out(issue.pk)
-    return issue
-
-
-def states(issue: Issue) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for state in Delivery.objects.filter(issue=issue).values_list("state", flat=True):
-        found[state] = found.get(state, 0) + 1
-    return found
-
-
-@pytest.fixture
-def loop() -> Iterator[asyncio.AbstractEventLoop]:
-    """An event loop in a thread of its own, as Dramatiq's AsyncIO middleware has."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    yield loop
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    loop.close()
-
-
-@pytest.fixture
-def deliver(loop: asyncio.AbstractEventLoop) -> Deliver:
-    """Serve an issue once through a scripted relay; `before` is called with the courier first."""
-
-    def act(
-        issue: Issue,
-        relay: ScriptedRelay,
-        *,
-        limits: Limits = LIMITS,
-        rounds: int = 1,
-        before: Callable[[Courier], None] = lambda _: None,
-    ) -> Courier:
-        async def converse(courier_of: Callable[[int], Courier]) -> Courier:
-            async with relay.running():
-                courier = courier_of(relay.port)
-                courier.start()
-                before(courier)
-                try:
-                    for _ in range(rounds):
-                        courier._relay._rest_until = 0
-                        await courier.serve(issue.pk)
-                finally:
-                    await asyncio.get_running_loop().run_in_executor(None, courier.stop)
-                    await asyncio.sleep(0.02)
-                return courier
-
-        def courier_of(port: int) -> Courier:
-            return Courier(loop, limits, functools.partial(connect, Relay("127.0.0.1", port)))
-
-        return asyncio.run_coroutine_threadsafe(converse(courier_of), loop).result(timeout=60)
-
-    return act
 
 
 def test_every_reader_of_an_issue_gets_one_mail(deliver: Deliver) -> None:
