@@ -29,7 +29,6 @@ class RelayPool:
         self._rest_until = 0.0
         self._faults = 0
         self.proven = False
-        self.permanent_faults = 0
 
     @property
     def resting(self) -> float:
@@ -64,14 +63,16 @@ class RelayPool:
 
     def succeed(self) -> None:
         """Note that a mail went through the relay's own checks."""
-        self._faults = self.permanent_faults = 0
+        self._faults = 0
         self.proven = True
 
     def fail(self, outcome: Outcome) -> None:
         """Note a relay fault and rest: 1 s, doubling to a minute (5 s while the fault is permanent)."""
         self.proven = False
+        # All lanes meet the same fault at once: it counts once.
+        if self.resting:
+            return
         self._faults += 1
-        self.permanent_faults = self.permanent_faults + 1 if outcome.permanent else 0
         longest = LONGEST_REST_PERMANENT if outcome.permanent else LONGEST_REST
         self._rest_until = time.monotonic() + min(FIRST_REST * 2 ** min(self._faults - 1, 10), longest)
 
