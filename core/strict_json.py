@@ -15,6 +15,7 @@ from django.http import HttpRequest
 from ninja.parser import Parser
 
 from core.errors import BadRequestError, CourantError, UnsupportedMediaTypeError, invalid_field
+from core.uploads import whole_body
 
 MAX_DEPTH = 32
 MAX_INTEGER_DIGITS = 19
@@ -26,7 +27,7 @@ class StrictParser(Parser):
 
     def parse_body(self, request: HttpRequest) -> dict[str, Any]:
         check_media_type(request, "application/json")
-        return parse_object(request.body)
+        return parse_object(whole_body(request))
 
 
 def check_media_type(request: HttpRequest, expected: str) -> None:

@@ -48,6 +48,15 @@ def open_body(request: HttpRequest, *, max_bytes: int) -> io.BufferedReader:
     return io.BufferedReader(_Body(request, int(length)), BLOCK_BYTES)
 
 
+def whole_body(request: HttpRequest) -> bytes:
+    """Return the body. Raises BadRequestError `body_incomplete` when the client stopped before its Content-Length."""
+    body = request.body
+    length = request.META.get("CONTENT_LENGTH") or "0"
+    if length.isdecimal() and len(body) < int(length):
+        raise BadRequestError("body_incomplete", "The body ended before its Content-Length.")
+    return body
+
+
 def discard_rest(request: HttpRequest) -> None:
     """Read what is left of the body, for about 10 s and nothing of one declared with more than 64 MB.
 

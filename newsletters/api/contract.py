@@ -21,6 +21,7 @@ from core.idempotency import HEADER, MAX_KEY_LENGTH, Answer, check_key, fingerpr
 from core.pagination import DEFAULT_LIMIT, MAX_LIMIT, cut_page
 from core.problems import Problem
 from core.text_types import one_line
+from core.uploads import whole_body
 
 M = TypeVar("M", bound=Model)
 T = TypeVar("T", bound=BaseModel)
@@ -148,7 +149,7 @@ def listed(
 def once(request: ApiRequest, effect: Callable[[], BaseModel], *, status: int = 200) -> HttpResponse:
     """Answer with what `effect` returns, once for each `Idempotency-Key` of the calling key."""
     key = check_key(request.headers.get(HEADER))
-    digest = fingerprint(f"{request.method} {request.path}", request.body)
+    digest = fingerprint(f"{request.method} {request.path}", whole_body(request))
     done = run_once(request.auth.key.uid, key, digest, lambda: Answer(status=status, body=to_json(effect())))
     response = HttpResponse(done.body, status=done.status, content_type="application/json; charset=utf-8")
     if done.replayed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from io import BytesIO
 from typing import Any
 
 import pytest
@@ -118,6 +119,21 @@ def test_json_of_another_type_is_refused(api: Api, path: str, content_type: str)
 def test_a_body_of_undeclared_length_is_refused(api: Api, path: str) -> None:
     answer = api.send("POST", path, Transfer_Encoding="chunked")
     assert code_of(answer) == (400, "length_required")
+
+
+def test_half_a_request_is_refused(api: Api, newsletter: Newsletter, path: str) -> None:
+    cast.make_readers(newsletter, 1)
+    issue = cast.make_issue(newsletter)
+    before = row_counts()
+    for address, raw in ((path, json.dumps(GOOD).encode()), (f"/issues/{issue.uid}/send", b"{}")):
+        answer = api.client.post(
+            f"/api/v1{address}",
+            content_type="application/json",
+            headers={"Authorization": f"Bearer {api.key}", "Idempotency-Key": "half"},
+            **{"CONTENT_LENGTH": "999", "wsgi.input": BytesIO(raw)},  # type: ignore[arg-type]  # WSGI's own names
+        )
+        assert code_of(answer) == (400, "body_incomplete")
+    assert row_counts() == before
 
 
 def test_compressed_json_is_refused(api: Api, path: str) -> None:
