@@ -15,6 +15,16 @@ LINE_SEPARATORS = "\u2028\u2029"
 REFUSED_CATEGORIES = ("Cc", "Cs")
 
 
+_UNSEEN = ("Zs", "Zl", "Zp", "Cc", "Cf", "Cs", "Mn", "Mc", "Me")
+# Letters and symbols that leave a blank: Hangul fillers, the empty Braille pattern.
+_BLANKS = "\u115f\u1160\u3164\uffa0\u2800"
+
+
+def shows_something(text: str) -> bool:
+    """Say whether a reader would see anything but spaces, format characters and marks that stand on nothing."""
+    return any(letter not in _BLANKS and unicodedata.category(letter) not in _UNSEEN for letter in text)
+
+
 def one_line(text: str) -> str:
     """Return the text when it is one line without control characters, else raise a field's error."""
     if any(letter in LINE_SEPARATORS or unicodedata.category(letter) in REFUSED_CATEGORIES for letter in text):
@@ -24,7 +34,7 @@ def one_line(text: str) -> str:
 
 def not_blank(text: str) -> str:
     """Return the text when there is something to see in it, else raise a field's error."""
-    if not text.strip():
+    if not shows_something(text):
         raise PydanticCustomError("blank", "Must not be blank")
     return text
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from core.errors import invalid_field
+from core.text_types import shows_something
 
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _CONTROLS_BUT_LINES = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -27,8 +28,8 @@ def check_plain_text(pointer: str, value: str, *, longest: int) -> None:
     check_characters(pointer, value)
     if len(value) > longest:
         raise invalid_field(pointer, "too_long", f"This text has at most {longest} characters.")
-    if value and not value.strip():
-        raise invalid_field(pointer, "only_spaces", "This text consists of spaces only.")
+    if value and not shows_something(value):
+        raise invalid_field(pointer, "only_spaces", "There is nothing to see in this text.")
 
 
 def check_characters(pointer: str, value: str, *, lines: bool = False) -> None:

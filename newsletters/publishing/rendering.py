@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from core.errors import InvalidError, invalid_field
+from core.text_types import shows_something
 from newsletters.delivery.slots import ADDRESS_FIELD, UNSUBSCRIBE_FIELD, Context, Pieces, slot_fields
 from newsletters.models import BodyFormat, Issue
 from newsletters.publishing import layout, markdown
@@ -36,7 +37,7 @@ def check(*, subject: str, preheader: str, body: str, body_format: str) -> None:
     """Raise InvalidError for anything in a draft that could not be sent.
 
     A draft may still lack its body. Codes: `control_character`, `encoded_word`, `too_long`, `only_spaces`,
-    `required`, `unknown_tag`, `unclosed_tag`, `misplaced_tag`, `tag_in_style`, `html_too_complex`,
+    `required`, `unknown_tag`, `unclosed_tag`, `too_many_tags`, `misplaced_tag`, `tag_in_style`, `html_too_complex`,
     `markdown_too_complex`, `invalid_link`, `unknown_body_format`.
     """
     if not subject:
@@ -55,7 +56,7 @@ def render(issue: Issue) -> Rendered:
     beside = (issue.subject, issue.preheader, newsletter.name, newsletter.postal_address)
     marked, body = _body_html(issue.body, issue.body_format, beside=beside)
     text = to_text(body) if body else ""
-    if not text.strip() and "<img" not in body:
+    if not shows_something(text) and "<img" not in body:
         raise InvalidError("issue_has_no_content", "The issue has neither text nor an image.")
     unsubscribe = marked.marker(Tag(UNSUBSCRIBE_FIELD))
     html = layout.lay_out(

@@ -59,6 +59,7 @@ def test_a_known_address_is_the_same_sender(api: Api) -> None:
         ({"name": "=?utf-8?q?Hi?="}, "encoded_word", "/name"),
         ({"from_name": "a\r\nBcc: x@y.co"}, "control_character", "/from_name"),
         ({"name": "  "}, "blank", "/name"),
+        ({"name": "\u200b\u2060"}, "blank", "/name"),
         ({"slug": "Weekly"}, "wrong_form", "/slug"),
         ({"slug": "-weekly"}, "wrong_form", "/slug"),
         ({"slug": "weekly\n"}, "wrong_form", "/slug"),

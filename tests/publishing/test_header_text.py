@@ -39,9 +39,15 @@ def test_encoded_words_are_refused(encoded: str) -> None:
 def test_too_long_and_blank_texts_are_refused() -> None:
     assert code_of("a" * 256) == "too_long"
     assert code_of("a" * 101, longest=100) == "too_long"
-    assert code_of("  \u00a0 ") == "only_spaces"
 
 
-@pytest.mark.parametrize("value", ["", "Hello", "\U0001f642" * 255, "é" * 255, "שלום", "a\u200db", "a=b?c", 'say "hi"'])
+@pytest.mark.parametrize("value", ["  \u00a0 ", "\u200b", "\u2060\u00ad", "\u202e", "\u0301" * 100, "\u3164 \u2800"])
+def test_a_text_with_nothing_to_see_in_it_is_refused(value: str) -> None:
+    assert code_of(value) == "only_spaces"
+
+
+@pytest.mark.parametrize(
+    "value", ["", "Hello", "\U0001f642" * 255, "é" * 255, "שלום", "a\u200db", "a=b?c", 'say "hi"', "!", "\U0001faea"]
+)
 def test_honest_texts_pass(value: str) -> None:
     check_header_text("/from_name", value)

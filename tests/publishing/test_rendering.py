@@ -119,7 +119,9 @@ def test_the_newsletters_own_name_is_escaped_once() -> None:
     assert "From Salt & <Pepper>" in fill(result.text, VALUES)
 
 
-@pytest.mark.parametrize("body", ["", "  \n\n ", "<!-- nothing -->", "<script>alert(1)</script>", "<p>&nbsp;</p>"])
+@pytest.mark.parametrize(
+    "body", ["", "  \n\n ", "<!-- nothing -->", "<script>alert(1)</script>", "<p>&nbsp;</p>", "<p>&#8203;</p>"]
+)
 def test_an_issue_without_content_cannot_be_rendered(body: str) -> None:
     with pytest.raises(InvalidError) as raised:
         rendered(body, body_format="html")
