@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import structlog
-from django.db import DatabaseError, connection
+from django.db import connection
 
 from newsletters.delivery.breaker import COMPOSITION_FAILED, Breaker
 from newsletters.delivery.claim import claim, claim_suspect
@@ -115,9 +115,7 @@ class Courier:
             if edition is None:
                 return None
             while len(self._templates) >= TEMPLATES_KEPT:
-                oldest = next(iter(self._templates))
-                del self._templates[oldest]
-                self._breakers.pop(oldest, None)
+                del self._templates[next(iter(self._templates))]
             self._templates[issue_id] = edition
         template, on_uncertain = self._templates[issue_id]
         # Failures in a row are counted from slice to slice: a dead relay ends each slice at its first fault.
@@ -213,11 +211,13 @@ class Courier:
         return await self._in_database(functools.partial(how, issue_id, limit))
 
     async def _finish(self, run: Run) -> None:
+        if run.breaker == Breaker():
+            self._breakers.pop(run.issue_id, None)
         if run.breaker.tripped:
             reason, detail = run.breaker.tripped, run.breaker.detail[:500]
-            del self._breakers[run.issue_id]
             log.error("issue_stopped", issue=run.issue_id, reason=reason)
             await self._in_database(functools.partial(stop_issue, run.issue_id, reason=reason, detail=detail))
+            self._breakers.pop(run.issue_id, None)
 
     async def _in_database(self, function: Callable[[], T]) -> T:
         return await self.loop.run_in_executor(self._database, _with_fresh_connection, function)
@@ -226,7 +226,7 @@ class Courier:
 def _with_fresh_connection(function: Callable[[], T]) -> T:
     try:
         return function()
-    except DatabaseError:
+    except Exception:
         # The next call must not meet the same dead connection.
         connection.close()
         raise

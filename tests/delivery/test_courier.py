@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 
 import pytest
 from django.db import connection
 
+from newsletters.delivery import courier as courier_module
 from newsletters.delivery import rescue
 from newsletters.delivery.breaker import PERMANENT_RELAY_FAULTS
 from newsletters.delivery.compose import Mail, Recipient, Template
 from newsletters.delivery.courier import Courier
-from newsletters.models import Delivery, IssueState, Subscription, Suppression
+from newsletters.delivery.replies import Phase, classify, read_reply
+from newsletters.delivery.smtp import Connection, RelayFaultError
+from newsletters.models import Delivery, Issue, IssueState, Subscription, Suppression
 from newsletters.publishing import sending
 from newsletters.publishing.progress import measure
 from tests.cast import make_newsletter, make_readers
@@ -109,6 +113,34 @@ def test_a_relay_that_refuses_us_pauses_the_issue_and_blames_no_reader(
     assert relay.connections <= 20
     assert states(issue) == {"queued": 40}
     assert not Delivery.objects.filter(attempts__gt=0).exists()
+
+
+def test_many_issues_that_the_relay_refuses_are_each_paused(
+    loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(courier_module, "TEMPLATES_KEPT", 2)
+    issues, attempts = [], []
+    for _ in range(4):
+        newsletter = make_newsletter()
+        make_readers(newsletter, 2)
+        issues.append(send(newsletter))
+
+    async def refuse() -> Connection:
+        attempts.append(1)
+        raise RelayFaultError(classify(Phase.CONNECT, read_reply(554, b"5.7.1 blocked")))
+
+    async def serve_all() -> None:
+        courier = Courier(loop, LIMITS, refuse)
+        courier.start()
+        for _ in range(PERMANENT_RELAY_FAULTS):
+            for issue in issues:
+                courier._relay._rest_until = 0
+                await courier.serve(issue.pk)
+        await loop.run_in_executor(None, courier.stop)
+
+    asyncio.run_coroutine_threadsafe(serve_all(), loop).result(timeout=30)
+    assert list(Issue.objects.values_list("state", "state_reason")) == [(IssueState.PAUSED, "relay_refused")] * 4
+    assert len(attempts) == 4 * PERMANENT_RELAY_FAULTS
 
 
 def test_five_uncertain_outcomes_in_a_row_pause_the_issue(deliver: Deliver) -> None:
