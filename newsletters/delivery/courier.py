@@ -102,7 +102,9 @@ class Courier:
         try:
             run = await self._begin(issue_id)
             if run is not None:
-                await self._deliver(run)
+                # A mail of the slice before may have ended since, and been one failure too many.
+                if not run.breaker.tripped:
+                    await self._deliver(run)
                 await self._finish(run)
         finally:
             self._serving.discard(issue_id)
@@ -211,7 +213,7 @@ class Courier:
         return await self._in_database(functools.partial(how, issue_id, limit))
 
     async def _finish(self, run: Run) -> None:
-        if run.breaker == Breaker():
+        if run.breaker == Breaker() and not self._stragglers:
             self._breakers.pop(run.issue_id, None)
         if run.breaker.tripped:
             reason, detail = run.breaker.tripped, run.breaker.detail[:500]

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
+from newsletters.delivery import breaker as breaker_module
 from newsletters.delivery import courier as courier_module
 from newsletters.delivery import lane as lane_module
 from newsletters.delivery import rescue
 from newsletters.delivery.compose import Mail
 from newsletters.delivery.courier import Courier, Limits
-from newsletters.delivery.replies import Outcome, Phase, Verdict
-from newsletters.models import Delivery, Issue
+from newsletters.delivery.replies import Outcome, Phase, Verdict, cut
+from newsletters.models import Delivery, Issue, IssueState
 from tests.cast import make_newsletter, make_readers
 from tests.delivery.acts import claim, expire_leases, permit, send, states
 
@@ -28,8 +29,9 @@ Act = Callable[[Courier], Awaitable[Any]]
 class Tarpit:
     """A connection whose relay takes 10 ms for a mail, and keeps those to `slow` addresses until `free` is set."""
 
-    def __init__(self, *slow: str) -> None:
+    def __init__(self, *slow: str, outcome: Outcome = SENT) -> None:
         self.slow = slow
+        self.outcome = outcome
         self.free = asyncio.Event()
         self.sent: list[str] = []
         self.usable = True
@@ -42,7 +44,7 @@ class Tarpit:
         if mail.recipient in self.slow:
             await self.free.wait()
         self.sent.append(mail.recipient)
-        return SENT
+        return self.outcome
 
     def close(self) -> None:
         pass
@@ -110,6 +112,27 @@ def test_kept_mails_take_no_more_lanes_than_there_are(
 
     with_courier(loop, tarpit, act)
     assert gated == [LIMITS.lanes]
+
+
+def test_kept_mails_that_end_uncertain_pause_their_issue(
+    loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(courier_module, "STRAGGLER_SECONDS", 0.1)
+    monkeypatch.setattr(breaker_module, "UNCERTAIN_IN_A_ROW", LIMITS.lanes)
+    slow = [f"reader-{number}@example.org" for number in range(1, 101)]
+    issue, tarpit = issue_for(100), Tarpit(*slow, outcome=cut(Phase.DOT, "timed_out"))
+
+    async def act(courier: Courier) -> None:
+        courier._relay.proven = True
+        await courier.serve(issue.pk)
+        tarpit.free.set()
+        await asyncio.sleep(0.3)
+        await courier.serve(issue.pk)
+
+    with_courier(loop, tarpit, act)
+    issue.refresh_from_db()
+    assert (issue.state, issue.state_reason) == (IssueState.PAUSED, "uncertain_outcomes")
+    assert len(tarpit.sent) == LIMITS.lanes
 
 
 def test_suspects_do_not_wait_for_a_kept_mail_with_everybody_else(
