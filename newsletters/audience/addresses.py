@@ -16,8 +16,8 @@ MAX_LENGTH = 254
 MAX_LOCAL_LENGTH = 64
 # RFC 5322 dot-atom in ASCII: no quoted local parts, no comments, no SMTPUTF8.
 _LOCAL_PART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*\Z")
-# RFC 2606 names. No mail can reach them; the validator refuses the other special names by itself.
-_TEST_DOMAINS = (".test", ".example")
+# Names that nobody can register (RFC 2606, RFC 9476, ICANN's .internal); the validator refuses the others by itself.
+_TEST_DOMAINS = (".test", ".example", ".alt", ".internal")
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ def canonical(address: str) -> Address:
     """Return the canonical form of an address.
 
     Raises InvalidError `invalid_address`, pointing at "/address", for everything that is not one
-    plain mailbox on a public domain. Names ending in .test or .example pass only while
-    ALLOW_TEST_ADDRESSES is on.
+    plain mailbox on a public domain. Names ending in .test, .example, .alt or .internal pass only
+    while ALLOW_TEST_ADDRESSES is on.
     """
     try:
         checked = _checked(address)
@@ -50,6 +50,20 @@ def canonical(address: str) -> Address:
         raise invalid_field("/address", "invalid_address", str(error)) from None
     key = checked.lower()
     return Address(address=checked, key=key, digest=address_digest(key))
+
+
+def canonical_reader(address: str) -> Address:
+    """Return the canonical form of a reader's address.
+
+    Raises InvalidError as `canonical` does, and for the mailboxes that take bounces and unsubscriptions:
+    mail to them comes back to us.
+    """
+    who = canonical(address)
+    local, _, domain = who.key.rpartition("@")
+    own = {setting.lower() for setting in (settings.BOUNCE_ADDRESS, settings.UNSUBSCRIBE_MAILBOX)}
+    if f"{local.partition('+')[0]}@{domain}" in own:
+        raise invalid_field("/address", "invalid_address", "This mailbox is the site's own and reads no newsletters.")
+    return who
 
 
 def _checked(address: str) -> str:
@@ -67,7 +81,7 @@ def _checked(address: str) -> str:
     if len(local) + 1 + len(ascii_domain) > MAX_LENGTH:
         raise _UnusableError(f"The address is longer than {MAX_LENGTH} characters.")
     if ascii_domain.endswith(_TEST_DOMAINS) and not settings.ALLOW_TEST_ADDRESSES:
-        raise _UnusableError("The domain is reserved for tests; no mail can reach it.")
+        raise _UnusableError("The domain is reserved; no mail can reach it.")
     return f"{local}@{ascii_domain}"
 
 

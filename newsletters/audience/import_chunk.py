@@ -11,7 +11,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from core.errors import InvalidError, invalid_field
-from newsletters.audience.addresses import canonical
+from newsletters.audience.addresses import canonical_reader
 from newsletters.audience.csv_file import Columns
 from newsletters.audience.import_sql import NewReader, add_readers, suppressed_among
 from newsletters.audience.profile import checked_attributes, checked_name
@@ -109,7 +109,7 @@ def _parse(fields: list[str], columns: Columns) -> NewReader:
     if len(fields) != columns.count:
         raise invalid_field("", "wrong_field_count", f"The row has {len(fields)} fields, the header {columns.count}.")
     attributes = {name: value for place, name in columns.attributes if (value := fields[place].strip())}
-    who = canonical(fields[columns.email].strip())
+    who = canonical_reader(fields[columns.email].strip())
     return NewReader(
         address=who.address,
         key=who.key,

@@ -13,7 +13,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from core.errors import ConflictError, GoneError, NotFoundError, invalid_field
-from newsletters.audience.addresses import Address, canonical
+from newsletters.audience.addresses import Address, canonical_reader
 from newsletters.audience.profile import checked_attributes, checked_name, has_control_character
 from newsletters.audience.suppressing import is_suppressed
 from newsletters.models import (
@@ -56,7 +56,7 @@ def subscribe(
     Raises InvalidError (address, name, attributes, consent source) and ConflictError
     `reader_unsubscribed` when somebody vouches for a reader who left.
     """
-    who = canonical(address)
+    who = canonical_reader(address)
     facts = {"name": checked_name(name), "attributes": checked_attributes(attributes or {})}
     source = checked_source(consent_source)
     direct = confirmed or newsletter.opt_in == OptIn.SINGLE

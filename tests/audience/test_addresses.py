@@ -7,7 +7,7 @@ from pytest_django.fixtures import Settings
 
 from core.errors import InvalidError
 from core.tokens import address_digest
-from newsletters.audience.addresses import canonical
+from newsletters.audience.addresses import canonical, canonical_reader
 from newsletters.delivery.allow_list import is_allowed
 
 LABEL_63 = "a" * 63
@@ -142,7 +142,7 @@ def test_an_address_that_grows_too_long_in_its_ascii_form_is_refused() -> None:
         canonical("a" * 60 + "@" + ".".join(["ü" * 30] * 6) + ".de")
 
 
-@pytest.mark.parametrize("address", ["a@b.test", "a@b.example", "a@B.EXAMPLE"])
+@pytest.mark.parametrize("address", ["a@b.test", "a@b.example", "a@B.EXAMPLE", "a@b.alt", "a@b.internal"])
 def test_a_reserved_test_domain_is_refused_unless_the_installation_is_for_trying(
     address: str, settings: Settings
 ) -> None:
@@ -151,6 +151,20 @@ def test_a_reserved_test_domain_is_refused_unless_the_installation_is_for_trying
     settings.ALLOW_TEST_ADDRESSES = False
     with pytest.raises(InvalidError):
         canonical(address)
+
+
+@pytest.mark.parametrize("address", ["bounces@b.co", "BOUNCES@B.co", "bounces+seal@b.co", "leave@b.co", "Leave+x@b.co"])
+def test_the_sites_own_mailboxes_are_no_readers(address: str, settings: Settings) -> None:
+    settings.BOUNCE_ADDRESS, settings.UNSUBSCRIBE_MAILBOX = "bounces@b.co", "Leave@b.co"
+    with pytest.raises(InvalidError) as caught:
+        canonical_reader(address)
+    assert (caught.value.code, caught.value.errors[0].pointer) == ("invalid_address", "/address")
+
+
+@pytest.mark.parametrize("address", ["bounces@c.co", "bounce@b.co", "x+bounces@b.co", "ada@b.co"])
+def test_mailboxes_like_the_sites_own_may_be_readers(address: str, settings: Settings) -> None:
+    settings.BOUNCE_ADDRESS, settings.UNSUBSCRIBE_MAILBOX = "bounces@b.co", ""
+    assert canonical_reader(address) == canonical(address)
 
 
 @pytest.mark.parametrize("address", ["." * 100_000, "a." * 50_000 + "@", "a@" + "-" * 100_000, "@" * 100_000])
