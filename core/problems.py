@@ -158,7 +158,9 @@ def _invalid(errors: Sequence[dict[str, Any]]) -> InvalidError:
     fields = []
     for error in errors:
         code, detail = WORDS.get(error["type"], (error["type"], ""))
-        fields.append(FieldError(code=code, detail=detail or f"{error['msg']}.", pointer=_pointer(error["loc"])))
+        # Of a text that validators have seen pydantic says "Value … items".
+        said = error["msg"].replace("Value should", "Text should").replace("items after validation", "characters")
+        fields.append(FieldError(code=code, detail=detail or f"{said}.", pointer=_pointer(error["loc"])))
     named = ", ".join(field.pointer or "the body" for field in fields[:5])
     code = fields[0].code if len(fields) == 1 else "invalid_values"
     return InvalidError(code, f"Not acceptable: {named}.", errors=fields)

@@ -95,6 +95,11 @@ def test_a_value_that_does_not_fit_is_named(api: Api, path: str, changes: dict[s
     assert row_counts() == before
 
 
+def test_a_text_that_is_too_long_is_told_in_characters(api: Api, path: str) -> None:
+    (error,) = json.loads(api.post(path, GOOD | {"name": "x" * 101}).content)["errors"]
+    assert error["detail"] == "Text should have at most 100 characters, not 101."
+
+
 def test_what_is_left_out_and_needed_is_named(api: Api, path: str) -> None:
     answer = api.post(path, {"name": "Ada"})
     assert code_of(answer) == (422, "required")
