@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from core.errors import InvalidError, invalid_field
 
-_FORM = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?([Zz]|[+-]\d\d:\d\d)?", re.ASCII)
+_FORM = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?([Zz]|[+-]\d\d:[0-5]\d)?", re.ASCII)
 
 
 def read_send_at(text: str, time_zone: str) -> datetime:

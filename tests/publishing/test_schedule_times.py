@@ -35,6 +35,7 @@ def test_a_time_is_read_as_an_editor_means_it(text: str, zone: str, moment: str)
         ("9999-12-31T23:59:59-14:00", "invalid_time"),
         ("2026-12-24", "invalid_time"),
         ("2026-12-24T08:00+25:00", "invalid_time"),
+        ("2026-12-24T08:00+00:60", "invalid_time"),
         ("२०२६-12-24T08:00", "invalid_time"),
         ("2026-12-24T08:00\n", "invalid_time"),
     ],
