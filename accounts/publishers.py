@@ -43,6 +43,8 @@ def find_publisher(name_or_id: str) -> Publisher:
     found = Publisher.objects.filter(name=name_or_id)[:2]
     if name_or_id.startswith("pub_"):
         found = Publisher.objects.filter(public_id=decode("pub", name_or_id))[:2]
-    if len(found) != 1:
-        raise NotFoundError("publisher_not_found", f"{len(found)} publishers match; name one by its id (pub_…).")
+    if not found:
+        raise NotFoundError("publisher_not_found", f"There is no publisher “{name_or_id}”.")
+    if len(found) > 1:
+        raise NotFoundError("publisher_not_found", f"Several publishers are called “{name_or_id}”; give the id (pub_…).")
     return found[0]
