@@ -30,11 +30,24 @@ REPORT_SECONDS = 5.0
 
 @dataclass
 class Question:
-    """Something the leader asks every `every` seconds; the answer is the bells to ring."""
+    """Something the leader asks every `every` seconds; the answer is the bells to ring.
+
+    The same bell is not rung again for `again` seconds: while all threads wait for something slow, a long
+    answer at every tick would fill the broker faster than anybody can empty it.
+    """
 
     ask: Callable[[], Iterable[Bell]]
     every: float = TICK_SECONDS
+    again: float = 0.0
     due: float = field(default=0.0, init=False)
+    _rung: dict[Bell, float] = field(default_factory=dict, init=False)
+
+    def bells(self, now: float) -> list[Bell]:
+        """Return what is to be rung now."""
+        self._rung = {bell: at for bell, at in self._rung.items() if now - at < self.again}
+        fresh = [bell for bell in self.ask() if bell not in self._rung]
+        self._rung |= dict.fromkeys(fresh, now)
+        return fresh
 
 
 def take_lease(holder: uuid.UUID) -> bool:
@@ -107,7 +120,7 @@ class Clock:
         for question in sorted(self._questions, key=lambda question: question.due):
             if now >= question.due:
                 question.due = now + question.every
-                for bell in question.ask():
+                for bell in question.bells(now):
                     self._doorbell.ring(bell)
         if now >= self._report_at and self._broker_error is not None:
             self._report_at = now + REPORT_SECONDS

@@ -100,7 +100,7 @@ QUESTIONS = [
     Question(_ring(start_issue, sending.due_issues)),
     Question(_ring(fan_out, fanning_out.issues_to_fan_out)),
     Question(_ring(deliver, rescue.issues_with_due_rows)),
-    Question(_notices),
+    Question(_notices, again=5.0),
     Question(_quietly(rescue.finish_issues)),
     Question(_quietly(rescue.sweep_cancelled)),
     Question(_quietly(rescue.reclaim_dead_leases), every=1.0),

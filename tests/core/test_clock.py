@@ -112,6 +112,15 @@ def test_a_question_that_always_fails_stops_no_other(error: Exception, actor: dr
         clock.stop()
 
 
+def test_a_bell_is_not_rung_again_while_its_answer_is_awaited(actor: dramatiq.Actor[[int], None]) -> None:
+    due = [1, 2]
+    question = Question(lambda: [Bell(actor, pk) for pk in due], again=5.0)
+    assert [bell.row_id for bell in question.bells(100.0)] == [1, 2]
+    due.append(3)
+    assert [bell.row_id for bell in question.bells(100.25)] == [3]
+    assert [bell.row_id for bell in question.bells(105.1)] == [1, 2]
+
+
 def test_bells_rung_while_the_broker_is_away_count_once(
     actor: dramatiq.Actor[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
