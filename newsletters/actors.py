@@ -20,54 +20,56 @@ from newsletters.publishing import newsletters, sending
 from newsletters.publishing.notice_mails import COMPOSERS
 
 BULK, TRANSACTIONAL = "bulk", "transactional"
+# A thread that comes free takes the lowest number first: a confirmation waits behind nobody's list.
+FIRST, LAST = 0, 10
 NOTICES_AT_ONCE = 50
 PURGES_AT_ONCE = 5
 
 
-@dramatiq.actor(queue_name=BULK)
+@dramatiq.actor(queue_name=BULK, priority=LAST)
 def start_issue(issue_id: int) -> None:
     """Start a scheduled issue whose time has come."""
     sending.start_due(issue_id)
 
 
-@dramatiq.actor(queue_name=BULK)
+@dramatiq.actor(queue_name=BULK, priority=LAST)
 def fan_out(issue_id: int) -> None:
     """Insert the missing ledger rows of an issue."""
     fanning_out.fan_out(issue_id)
 
 
 # TimeLimit could strike between the final dot and its reply; the courier keeps its own time.
-@dramatiq.actor(queue_name=BULK, time_limit=float("inf"), notify_shutdown=False)
+@dramatiq.actor(queue_name=BULK, priority=LAST, time_limit=float("inf"), notify_shutdown=False)
 async def deliver(issue_id: int) -> None:
     """Deliver the due rows of an issue for one slice."""
     await couriers.deliver(issue_id)
 
 
-@dramatiq.actor(time_limit=300_000)
+@dramatiq.actor(priority=LAST, time_limit=300_000)
 def import_subscribers(import_id: int) -> None:
     """Read an uploaded file of readers, as far as a slice allows."""
     importing.run(import_id)
 
 
-@dramatiq.actor
+@dramatiq.actor(priority=LAST)
 def purge_newsletter(newsletter_id: int) -> None:
     """Remove the rows of a deleted newsletter in batches."""
     newsletters.purge(newsletter_id)
 
 
-@dramatiq.actor(queue_name=TRANSACTIONAL)
+@dramatiq.actor(queue_name=TRANSACTIONAL, priority=FIRST)
 def send_confirmation(notice_id: int) -> None:
     """Ask a reader to confirm a subscription."""
     notices.send(notice_id, composers=COMPOSERS)
 
 
-@dramatiq.actor(queue_name=TRANSACTIONAL)
+@dramatiq.actor(queue_name=TRANSACTIONAL, priority=FIRST)
 def send_sender_verification(notice_id: int) -> None:
     """Ask the owner of an address whether it may be a sender."""
     notices.send(notice_id, composers=COMPOSERS)
 
 
-@dramatiq.actor(queue_name=TRANSACTIONAL)
+@dramatiq.actor(queue_name=TRANSACTIONAL, priority=FIRST)
 def send_proof(notice_id: int) -> None:
     """Send a proof of an issue to one address."""
     notices.send(notice_id, composers=COMPOSERS)

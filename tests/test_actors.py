@@ -1,0 +1,59 @@
+"""In which order a worker takes what waits for it."""
+
+from __future__ import annotations
+
+import threading
+
+import dramatiq
+import pytest
+from dramatiq.brokers.stub import StubBroker
+
+from newsletters import actors
+
+
+@pytest.fixture
+def order() -> list[str]:
+    return []
+
+
+def test_a_free_thread_takes_transactional_mail_before_everything_else(order: list[str]) -> None:
+    broker, busy, all_here = StubBroker(middleware=[]), threading.Event(), threading.Event()
+    copies = []
+    for actor in (actors.import_subscribers, actors.fan_out, actors.deliver, actors.send_confirmation):
+
+        def note(_row_id: int, name: str = actor.actor_name) -> None:
+            order.append(name)
+
+        copies.append(
+            dramatiq.Actor(
+                note,
+                broker=broker,
+                actor_name=actor.actor_name,
+                queue_name=actor.queue_name,
+                priority=actor.priority,
+                options={},
+            )
+        )
+
+    def wait() -> None:
+        busy.set()
+        all_here.wait(10)
+
+    first = dramatiq.Actor(wait, broker=broker, actor_name="wait", queue_name="default", priority=0, options={})
+    worker = dramatiq.Worker(broker, worker_threads=1, worker_timeout=100)
+    worker.start()
+    try:
+        first.send()
+        assert busy.wait(10)
+        for copy in copies:
+            copy.send(1)
+        while worker.work_queue.qsize() < len(copies):
+            threading.Event().wait(0.02)
+        all_here.set()
+        for queue in ("transactional", "bulk", "default"):
+            broker.join(queue, timeout=10_000)
+    finally:
+        all_here.set()
+        worker.stop()
+    assert order[0] == "send_confirmation"
+    assert len(order) == len(copies)
