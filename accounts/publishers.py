@@ -46,5 +46,5 @@ def find_publisher(name_or_id: str) -> Publisher:
     if not found:
         raise NotFoundError("publisher_not_found", f"There is no publisher “{name_or_id}”.")
     if len(found) > 1:
-        raise NotFoundError("publisher_not_found", f"Several publishers are called “{name_or_id}”; give the id (pub_…).")
+        raise NotFoundError("publisher_not_found", f"Several publishers are called “{name_or_id}”; give an id (pub_…).")
     return found[0]
