@@ -7,8 +7,8 @@ from http import HTTPStatus
 from typing import Any
 
 import structlog
-from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
-from django.db import InterfaceError, OperationalError
+from django.core.exceptions import ObjectDoesNotExist, RequestDataTooBig, SuspiciousOperation
+from django.db import IntegrityError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
@@ -30,6 +30,7 @@ STOCK = {
     403: ("forbidden", "This is not allowed."),
     404: ("not_found", "There is no such object."),
     405: ("method_not_allowed", "This address does not take that method; the header Allow lists those it takes."),
+    409: ("changed_meanwhile", "Somebody else changed this at the same moment. Look at it and try again."),
     413: ("body_too_large", "The body is larger than 2 MB."),
     500: ("internal_error", "Something failed on our side. The header X-Request-Id names this request in the log."),
     503: ("database_unavailable", "The database cannot be reached. Try again in a moment."),
@@ -140,7 +141,8 @@ def from_exception(error: Exception) -> HttpResponse:
 def _status_of(error: Exception) -> int:
     if isinstance(error, HttpError):
         return error.status_code
-    if isinstance(error, Http404):
+    # A row may be deleted by somebody else between finding and showing it.
+    if isinstance(error, Http404 | ObjectDoesNotExist):
         return 404
     if isinstance(error, RequestDataTooBig):
         return 413
@@ -150,7 +152,8 @@ def _status_of(error: Exception) -> int:
         log.error("database_unavailable", error=str(error))
         return 503
     log.error("api_failed", exc_info=error)
-    return 500
+    # What a constraint refuses that the request itself had found in order was changed by another one.
+    return 409 if isinstance(error, IntegrityError) else 500
 
 
 def _invalid(errors: Sequence[dict[str, Any]]) -> InvalidError:

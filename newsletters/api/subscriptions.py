@@ -15,8 +15,7 @@ from newsletters.api import visible
 from newsletters.api.contract import JSON_BODY, ListQuery, Page, SearchText, StrictQuery, contract, listed
 from newsletters.api.output import Output
 from newsletters.api.subscribers import Attributes, ReaderName, SubscriberOut
-from newsletters.audience.addresses import canonical
-from newsletters.audience.subscribing import subscribe, unsubscribe
+from newsletters.audience.subscribing import enter, unsubscribe
 from newsletters.models import ConsentEvent, Subscription
 
 router = Router(tags=["Subscriptions"])
@@ -97,10 +96,9 @@ def create(request: ApiRequest, newsletter_id: str, body: SubscriptionIn) -> Sta
         request.auth.require(Scope.SUBSCRIBERS_CONSENT)
     newsletter = visible.find(visible.newsletters(request.auth), "nl", newsletter_id)
     here = visible.subscriptions(request.auth).filter(newsletter=newsletter)
-    known = here.filter(subscriber__address_key=canonical(body.address).key).exists()
     facts = body.model_dump() | {"consent_source": body.consent_source or "API"}
-    made = subscribe(newsletter, **facts, confirmed=body.consent_source is not None)
-    return Status(200 if known else 201, SubscriptionOut.of(here.get(pk=made.pk)))
+    made, is_new = enter(newsletter, **facts, confirmed=body.consent_source is not None)
+    return Status(201 if is_new else 200, SubscriptionOut.of(here.get(pk=made.pk)))
 
 
 @router.get(

@@ -56,6 +56,26 @@ def subscribe(
     Raises InvalidError (address, name, attributes, consent source) and ConflictError
     `reader_unsubscribed` when somebody vouches for a reader who left.
     """
+    return enter(
+        newsletter,
+        address=address,
+        name=name,
+        attributes=attributes,
+        consent_source=consent_source,
+        confirmed=confirmed,
+    )[0]
+
+
+def enter(
+    newsletter: Newsletter,
+    *,
+    address: str,
+    name: str,
+    attributes: Mapping[str, Any] | None,
+    consent_source: str,
+    confirmed: bool,
+) -> tuple[Subscription, bool]:
+    """Do what `subscribe` does; say too whether the subscription is a new one."""
     who = canonical_reader(address)
     facts = {"name": checked_name(name), "attributes": checked_attributes(attributes or {})}
     source = checked_source(consent_source)
@@ -71,7 +91,7 @@ def subscribe(
             subscription = _join_again(subscription.pk, source, confirmed=confirmed, direct=direct)
         if subscription.state == PENDING:
             _ask_to_confirm(subscription, subscriber)
-    return subscription
+    return subscription, created
 
 
 def confirm(subscription_id: int, *, link_age: timedelta = timedelta(0)) -> Subscription:
@@ -150,9 +170,9 @@ def erase_subscriber(subscriber: Subscriber) -> None:
         # Held until the end, so that nobody enters the reader into another newsletter meanwhile.
         if not Subscriber.objects.select_for_update().filter(pk=subscriber.pk).exists():
             return
-        ledger = Delivery.objects.filter(
-            subscription__in=list(Subscription.objects.filter(subscriber=subscriber).values_list("pk", flat=True))
-        )
+        # And so that no line comes into a consent log after those that the deletion has found.
+        places = Subscription.objects.select_for_update().filter(subscriber=subscriber).order_by("pk")
+        ledger = Delivery.objects.filter(subscription__in=list(places.values_list("pk", flat=True)))
         ledger.filter(state=DeliveryState.QUEUED).update(
             state=DeliveryState.SUPPRESSED, reason="erased", settled_at=Now()
         )
