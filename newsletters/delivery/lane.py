@@ -88,8 +88,9 @@ class Lane:
     async def _deliver(self, rows: collections.deque[Claimed]) -> None:
         """Take the first row through gate and SMTP; the row leaves `rows` only when its fate is known."""
         row = rows[0]
-        mail = self._compose(row)
-        if mail is None:
+        unwanted = _unwanted(row)
+        if unwanted is not None:
+            self._settled.append(_close(row, DeliveryState.SUPPRESSED, unwanted))
             rows.popleft()
             return
         if not await self._connect(row):
@@ -104,6 +105,10 @@ class Lane:
                 self._settled.append(refused)
             if answer in (GateAnswer.NOT_SENDING, GateAnswer.CANCELLED):
                 self.run.stop()
+            return
+        # Only now: a mail that kills its worker while it is composed must count as a kill.
+        mail = self._compose(row)
+        if mail is None:
             return
         outcome = await self._attempt(mail, gate, rows)
         self._note(outcome, row)
@@ -130,13 +135,9 @@ class Lane:
             self._given_back.add(asyncio.ensure_future(self.run.ledger.turn(releases)))
 
     def _compose(self, row: Claimed) -> Mail | None:
-        """Return the mail, or None when the row is settled without an attempt."""
-        if row.address is None or row.subscription_id is None:
-            self._settled.append(_close(row, DeliveryState.SUPPRESSED, "erased"))
-            return None
-        if not is_allowed(row.address):
-            self._settled.append(_close(row, DeliveryState.SUPPRESSED, "not_on_allow_list"))
-            return None
+        """Return the mail, or None when the row is held because its mail cannot be written."""
+        assert row.address is not None
+        assert row.subscription_id is not None
         merge = {tag: value for tag, value in row.merge.items() if value}
         try:
             return self.run.template.compose(Recipient(row.delivery_id, row.subscription_id, row.address, merge))
@@ -176,6 +177,13 @@ class Lane:
         self.run.breaker.note(outcome, (row.address or "").rpartition("@")[2])
         if self.run.breaker.tripped:
             self.run.stop()
+
+
+def _unwanted(row: Claimed) -> str | None:
+    """Return why nobody needs to ask the gate for this row; None when it is to be attempted."""
+    if row.address is None or row.subscription_id is None:
+        return "erased"
+    return None if is_allowed(row.address) else "not_on_allow_list"
 
 
 def fresh_intent() -> uuid.UUID:

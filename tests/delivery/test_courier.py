@@ -177,6 +177,31 @@ def test_mails_that_cannot_be_composed_block_the_issue_and_stay_accounted_for(
     assert states(issue) == {"sent": 30 - held, "held": held}
 
 
+def test_a_mail_that_kills_its_worker_while_it_is_composed_counts_as_a_kill(
+    deliver: Deliver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newsletter = make_newsletter()
+    make_readers(newsletter, 3)
+    issue = send(newsletter)
+    compose, gated = Template.compose, []
+
+    def look(pk: int) -> None:
+        gated.append(Delivery.objects.values_list("gated", flat=True).get(pk=pk))
+        connection.close()
+
+    def watched(self: Template, recipient: Recipient) -> Mail:
+        # What the ledger says now is all that the rescue will know if this process dies here.
+        thread = threading.Thread(target=look, args=(recipient.delivery_id,))
+        thread.start()
+        thread.join()
+        return compose(self, recipient)
+
+    monkeypatch.setattr(Template, "compose", watched)
+    deliver(issue, ScriptedRelay())
+    assert gated == [True] * 3
+    assert states(issue) == {"sent": 3}
+
+
 def test_one_reader_whose_mail_cannot_be_composed_stops_nobody_else(
     deliver: Deliver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
