@@ -13,6 +13,7 @@ class SenderForm(JourneyForm[SenderIdentity]):
     class Meta:
         model = SenderIdentity
         fields = ("publisher", "address")
+        help_texts = {"address": "A link is mailed to it, and it may send once somebody there has agreed."}
 
     def carry_out(self) -> SenderIdentity:
         sender = identify(self.cleaned_data["publisher"], self.cleaned_data["address"])
