@@ -25,7 +25,12 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--once", action="store_true", help="stop after the summary")
-        parser.add_argument("--folder", type=Path, default=Path(settings.BASE_DIR) / "var" / "demo")
+        parser.add_argument(
+            "--folder",
+            type=Path,
+            default=Path(settings.BASE_DIR) / "var" / "demo",
+            help="of the database, the caught mails and the logs; var/demo by default",
+        )
         parser.add_argument(
             "--port", type=int, help="of the site; PORT in the environment, or the first free from 8000"
         )
