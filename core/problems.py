@@ -22,6 +22,8 @@ from core.uploads import discard_rest
 log = structlog.get_logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+# Nobody reads more, and a body can have 100,000 unknown fields.
+MOST_ERRORS = 50
 API_PREFIX = "/api/"
 # What Django, Ninja and the middleware answer by themselves, in our words.
 STOCK = {
@@ -159,7 +161,7 @@ def _status_of(error: Exception) -> int:
 def _invalid(errors: Sequence[dict[str, Any]]) -> InvalidError:
     """Return our error for pydantic's list, each entry with a pointer."""
     fields = []
-    for error in errors:
+    for error in errors[:MOST_ERRORS]:
         code, detail = WORDS.get(error["type"], (error["type"], ""))
         # Of a text that validators have seen pydantic says "Value … items".
         said = error["msg"].replace("Value should", "Text should").replace("items after validation", "characters")

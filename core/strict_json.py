@@ -19,7 +19,9 @@ from core.uploads import whole_body
 
 MAX_DEPTH = 32
 MAX_INTEGER_DIGITS = 19
+MAX_KEYS = 1_000
 MAX_NAME_SHOWN = 60
+_TWICE = object()
 
 
 class StrictParser(Parser):
@@ -46,7 +48,8 @@ def parse_object(raw: bytes) -> dict[str, Any]:
     """Return the JSON object in `raw`.
 
     Raises BadRequestError for what is not JSON in UTF-8, InvalidError for JSON with two equal keys,
-    numbers beyond 64 bits or not finite, NUL, lone surrogates, depth over 32, or for anything but an object.
+    numbers beyond 64 bits or not finite, NUL, lone surrogates, depth over 32, objects of more than 1,000 keys, or
+    for anything but an object.
     """
     try:
         text = raw.decode("utf-8")
@@ -75,13 +78,12 @@ def parse_object(raw: bytes) -> dict[str, Any]:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise invalid_field(
-            f"/{escape(twice[:MAX_NAME_SHOWN])}", "duplicate_key", "The same key stands twice in an object."
-        )
+    if len(pairs) > MAX_KEYS:
+        raise invalid_field("", "too_many_keys", f"An object has more than {MAX_KEYS} keys.")
+    result: dict[str, Any] = {}
+    for name, value in pairs:
+        # Where this object stands is known only to the walk over the whole.
+        result[name] = _TWICE if name in result else value
     return result
 
 
@@ -113,7 +115,9 @@ def _faults(root: dict[str, Any]) -> Iterator[CourantError]:
     waiting: list[tuple[Any, str, int]] = [(root, "", 1)]
     while waiting:
         value, pointer, depth = waiting.pop()
-        if isinstance(value, str):
+        if value is _TWICE:
+            yield invalid_field(pointer, "duplicate_key", "The same key stands twice in an object.")
+        elif isinstance(value, str):
             yield from _text_faults(value, pointer)
         elif isinstance(value, dict | list):
             if depth > MAX_DEPTH:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from io import BytesIO
 from typing import Any
 
@@ -98,6 +99,24 @@ def test_a_value_that_does_not_fit_is_named(api: Api, path: str, changes: dict[s
 def test_a_text_that_is_too_long_is_told_in_characters(api: Api, path: str) -> None:
     (error,) = json.loads(api.post(path, GOOD | {"name": "x" * 101}).content)["errors"]
     assert error["detail"] == "Text should have at most 100 characters, not 101."
+
+
+@pytest.mark.parametrize(
+    ("keys", "last", "code"),
+    [
+        (900, '"b": 1}', "invalid_values"),
+        (900, '"b": 1, "b": 1}', "duplicate_key"),
+        (120_000, '"b": 1}', "too_many_keys"),
+        (120_000, '"b": 1, "b": 1}', "too_many_keys"),
+    ],
+)
+def test_many_keys_are_refused_quickly(api: Api, path: str, keys: int, last: str, code: str) -> None:
+    raw = "{" + "".join(f'"a{number}": 1, ' for number in range(keys)) + last
+    started = time.process_time()
+    answer = api.send("POST", path, raw=raw.encode())
+    assert code_of(answer) == (422, code)
+    assert len(answer.content) < 10_000
+    assert time.process_time() - started < 1
 
 
 def test_what_is_left_out_and_needed_is_named(api: Api, path: str) -> None:
