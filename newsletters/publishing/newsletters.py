@@ -26,7 +26,7 @@ from newsletters.models import (
     Subscription,
 )
 from newsletters.publishing import senders
-from newsletters.publishing.header_text import check_header_text
+from newsletters.publishing.header_text import check_characters, check_header_text
 
 PURGE_BATCH = 5_000
 # Readers of such an issue still wait for their mail.
@@ -34,6 +34,7 @@ UNDER_WAY = (IssueState.SENDING, IssueState.PAUSED, IssueState.BLOCKED)
 STARTABLE = (IssueState.DRAFT, IssueState.SCHEDULED)
 # Both end up in From and List-Id.
 HEADER_FIELDS = {"name", "from_name"}
+BODY_FIELDS = {"description", "postal_address"}
 Pointer = Literal["/from_address", "/reply_to"]
 
 
@@ -132,6 +133,8 @@ def _columns(publisher: Publisher, fields: Mapping[str, Any]) -> dict[str, Any]:
     columns = dict(fields)
     for name in HEADER_FIELDS & columns.keys():
         check_header_text(f"/{name}", columns[name], longest=100)
+    for name in BODY_FIELDS & columns.keys():
+        check_characters(f"/{name}", columns[name], lines=True)
     if "from_address" in columns:
         address = _checked("/from_address", columns.pop("from_address"))
         columns["sender"] = senders.identify(publisher, address)

@@ -99,3 +99,12 @@ def test_of_a_send_and_a_deletion_at_once_one_wins() -> None:
         deleted = Newsletter.objects.filter(pk=newsletter.pk, deleted_at__lte=Now()).exists()
         outcomes.add((deleted, Issue.objects.get(pk=issue.pk).state))
     assert outcomes <= {(True, "cancelled"), (False, "sending")}
+
+
+@pytest.mark.parametrize("field", ["description", "postal_address"])
+@pytest.mark.parametrize("text", ["a\x0bb", "a\x00b", "a\u2028b", "a\x85b"])
+def test_control_characters_are_refused_wherever_they_come_from(field: str, text: str) -> None:
+    newsletter = cast.make_newsletter()
+    with pytest.raises(CourantError) as raised:
+        newsletters.update_newsletter(newsletter, **{field: text})
+    assert [(error.code, error.pointer) for error in raised.value.errors] == [("control_character", f"/{field}")]
