@@ -6,6 +6,7 @@ import uuid
 
 import pytest
 
+from newsletters.audience.subscribing import erase_subscriber
 from newsletters.delivery.dialects import Settlement, dialect
 from newsletters.models import (
     Delivery,
@@ -215,3 +216,14 @@ def test_suspects_are_claimed_apart_from_the_others() -> None:
     Delivery.objects.filter(pk=suspect.pk).update(kills=1)
     assert suspect.pk not in {row.delivery_id for row in claim(issue)}
     assert [row.delivery_id for row in claim(issue, suspects=True)] == [suspect.pk]
+
+
+def test_a_reply_that_comes_after_the_erasure_is_not_quoted() -> None:
+    newsletter = make_newsletter()
+    reader = make_reader(newsletter)
+    (row,) = claim(start(newsletter))
+    gate = permit(row)
+    erase_subscriber(reader.subscriber)
+    settle(gate, "bounced", reply_phase="rcpt", reply_code=550, reply_text=f"5.1.1 <{row.address}> is unknown")
+    found = row_of(row.delivery_id)
+    assert (found.state, found.reply_code, found.reply_text) == ("bounced", 550, None)

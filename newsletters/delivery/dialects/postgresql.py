@@ -38,6 +38,7 @@ RETURNING d.id, d.subscription_id, r.address, d.attempts, d.uncertain_outcomes, 
 """
 # A row has a lease if and only if it is `sending` (a constraint). Saying `state = 'sending'` here would lead the
 # planner, whose statistics are from before the issue, to walk the partial index of all leased rows.
+# A reply often quotes the address, so an erased reader's is not kept.
 SETTLE: LiteralString = """
 UPDATE newsletters_delivery d
 SET state = v.state, lease_token = NULL, lease_until = NULL, gated = false,
@@ -49,7 +50,7 @@ SET state = v.state, lease_token = NULL, lease_until = NULL, gated = false,
     reply_phase = coalesce(v.phase, d.reply_phase),
     reply_code = CASE WHEN v.phase IS NULL THEN d.reply_code ELSE v.code END,
     reply_status = CASE WHEN v.phase IS NULL THEN d.reply_status ELSE v.status END,
-    reply_text = CASE WHEN v.phase IS NULL THEN d.reply_text ELSE v.text END,
+    reply_text = CASE WHEN v.phase IS NULL THEN d.reply_text WHEN d.subscription_id IS NOT NULL THEN v.text END,
     settled_at = CASE WHEN v.state = 'queued' THEN NULL ELSE statement_timestamp() END
 FROM unnest(%s::bigint[], %s::uuid[], %s::uuid[], %s::text[], %s::float8[], %s::smallint[], %s::smallint[],
             %s::text[], %s::text[], %s::smallint[], %s::text[], %s::text[])

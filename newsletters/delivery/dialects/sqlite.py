@@ -41,7 +41,7 @@ SET state = v.state, lease_token = NULL, lease_until = NULL, gated = 0,
     reply_phase = coalesce(v.phase, reply_phase),
     reply_code = CASE WHEN v.phase IS NULL THEN reply_code ELSE v.code END,
     reply_status = CASE WHEN v.phase IS NULL THEN reply_status ELSE v.status END,
-    reply_text = CASE WHEN v.phase IS NULL THEN reply_text ELSE v.text END,
+    reply_text = CASE WHEN v.phase IS NULL THEN reply_text WHEN subscription_id IS NOT NULL THEN v.text END,
     settled_at = CASE WHEN v.state = 'queued' THEN NULL ELSE strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now') END
 FROM (SELECT value ->> 0 AS id, value ->> 1 AS lease, value ->> 2 AS intent, value ->> 3 AS state,
              value ->> 4 AS delay, value ->> 5 AS counted, value ->> 6 AS uncertain, value ->> 7 AS reason,
