@@ -5,12 +5,13 @@ from __future__ import annotations
 import datetime
 
 import structlog
-from django.db import transaction
+from django.db import DatabaseError, InterfaceError, transaction
 from django.db.models import Case, F, When
 from django.db.models.functions import Now
 
 from core.database import database_now
 from core.errors import ConflictError, CourantError, InvalidError, NotFoundError, invalid_field
+from newsletters.delivery.breaker import COMPOSITION_FAILED
 from newsletters.models import Issue, IssueState, Subscription, SubscriptionState
 from newsletters.models.issue import IssueQuerySet
 from newsletters.publishing.freezing import freeze
@@ -117,10 +118,18 @@ def start_due(issue_id: int) -> None:
     except ConflictError:
         log.info("issue_already_started", issue=issue_id)
     except CourantError as error:
-        log.warning("issue_blocked", issue=issue_id, reason=error.code)
-        _one(issue_id).move(
-            [IssueState.SCHEDULED], IssueState.BLOCKED, state_reason=error.code, state_detail=error.detail[:500]
-        )
+        _block(issue_id, error.code, error.detail)
+    except (DatabaseError, InterfaceError):
+        raise
+    except Exception:
+        # The clock would ask again four times a second; a person must look at it.
+        log.exception("issue_cannot_start", issue=issue_id)
+        _block(issue_id, COMPOSITION_FAILED, "The issue cannot be composed; the workers' log says why.")
+
+
+def _block(issue_id: int, reason: str, detail: str) -> None:
+    log.warning("issue_blocked", issue=issue_id, reason=reason)
+    _one(issue_id).move([IssueState.SCHEDULED], IssueState.BLOCKED, state_reason=reason, state_detail=detail[:500])
 
 
 def check_ready(issue: Issue) -> None:
