@@ -50,8 +50,9 @@ if _database["ENGINE"].endswith("sqlite3"):
 else:
     _database |= {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
     # A server that vanished without a word, or a frozen process of ours that holds row locks, is given up on in time.
-    _patience = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
-    _patience |= {"tcp_user_timeout": 60_000, "options": "-c idle_in_transaction_session_timeout=60s"}
+    _patience: dict[str, str | int] = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10}
+    _patience |= {"keepalives_count": 3, "tcp_user_timeout": 60_000}
+    _patience |= {"options": "-c idle_in_transaction_session_timeout=60s"}
     # PgBouncer in transaction mode keeps neither cursors nor prepared statements nor settings for a session.
     if _has_pooler:
         _database |= {"CONN_MAX_AGE": 0, "DISABLE_SERVER_SIDE_CURSORS": True}
