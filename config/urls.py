@@ -5,12 +5,9 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 
 from config.api import api
-from core.health import healthz, readyz
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
-    path("healthz", healthz),
-    path("readyz", readyz),
     path("api/v1/", api.urls),
     path("admin/", admin.site.urls),
     path("", include("newsletters.web.urls")),

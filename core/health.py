@@ -1,15 +1,31 @@
-"""Health: `/healthz` says that the process answers, `/readyz` that it can serve."""
+"""Health: `/healthz` says that the process answers, `/readyz` that it can serve.
+
+Both are answered before the host, the scheme or a session is looked at, since load balancers ask by IP address.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError, connection
 from django.db.migrations.executor import MigrationExecutor
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 
 from core.models import ClockLease
+
+
+class HealthMiddleware:
+    """Answers the two health paths; everything else goes on to the site."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self._get_response = get_response
+        self._views = {"/healthz": healthz, "/readyz": readyz}
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        view = self._views.get(request.path_info)
+        return view(request) if view else self._get_response(request)
 
 
 @require_safe

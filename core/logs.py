@@ -65,6 +65,9 @@ def configure(options: dict[str, Any]) -> None:
     logging.getLogger("pika").setLevel(logging.CRITICAL)
     logging.getLogger("dramatiq").setLevel(logging.WARNING)
     logging.getLogger("django.server").setLevel(logging.WARNING)
+    # Our own line tells of every answer; Django's would tell of refusals again, some with a traceback.
+    logging.getLogger("django.request").setLevel(logging.ERROR)
+    logging.getLogger("django.security").setLevel(logging.CRITICAL)
 
 
 class RequestLogMiddleware:

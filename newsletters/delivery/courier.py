@@ -239,11 +239,21 @@ def _close_connection() -> None:
 
 
 def load_edition(issue_id: int) -> tuple[Template, str] | None:
-    """Return an issue's frozen template and its newsletter's `on_uncertain`; None when there is none."""
+    """Return an issue's frozen template and its newsletter's `on_uncertain`.
+
+    None when there is none, or when another version of Courant froze it: during a rolling deploy its own workers
+    can read it, and the clock goes on ringing for them.
+    """
     found: Any = (
         Edition.objects.filter(issue_id=issue_id).values_list("template", "issue__newsletter__on_uncertain").first()
     )
-    return None if found is None else (Template.from_bytes(bytes(found[0])), found[1])
+    if found is None:
+        return None
+    try:
+        return Template.from_bytes(bytes(found[0])), found[1]
+    except (ValueError, LookupError, TypeError) as error:
+        log.warning("edition_unreadable", issue=issue_id, error=type(error).__name__)
+        return None
 
 
 def stop_issue(issue_id: int, *, reason: str, detail: str) -> bool:

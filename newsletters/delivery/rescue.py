@@ -7,11 +7,14 @@ has been permitted since.
 
 from __future__ import annotations
 
+import structlog
 from django.db import models, transaction
 from django.db.models.functions import Now
 
 from newsletters.models import Delivery, DeliveryState, Issue, IssueState, OnUncertain
 from newsletters.models.delivery import OPEN_STATES
+
+log = structlog.get_logger(__name__)
 
 MAX_KILLS = 3
 SWEEP_ROWS = 10_000
@@ -60,7 +63,9 @@ def finish_issues() -> int:
     finished = 0
     for pk in list(done.filter(state=IssueState.SENDING).values_list("pk", flat=True)):
         # The UPDATE asks the whole question again: only its own answer counts.
-        finished += done.filter(pk=pk).move([IssueState.SENDING], IssueState.SENT, finished_at=Now())
+        if done.filter(pk=pk).move([IssueState.SENDING], IssueState.SENT, finished_at=Now()):
+            finished += 1
+            log.info("issue_sent", issue=pk)
     finished += done.filter(state=IssueState.CANCELLED).update(finished_at=Now())
     return finished
 

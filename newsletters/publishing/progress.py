@@ -18,7 +18,8 @@ class Progress:
 
     `audience = queued + sending + sent + bounced + expired + suppressed + cancelled + held` at every
     moment; `accounted` says that the counts add up. `uncertain` counts rows of which a second copy may
-    have gone out, in whatever state. `rate_per_second` is the average over the time spent sending.
+    have gone out, in whatever state. `rate_per_second` is the average over the time spent sending; cancelled rows
+    were never worked on and do not count.
     """
 
     state: str
@@ -60,7 +61,7 @@ def measure(issue: Issue) -> Progress:
     seconds = row["active_time"].total_seconds()
     if row["state"] == IssueState.SENDING:
         seconds += (row["now"] - row["resumed_at"]).total_seconds()
-    closed = sum(by_state.values()) - is_open
+    closed = sum(by_state.values()) - is_open - by_state["cancelled"]
     rate = closed / seconds if closed and seconds > 0 else None
     complete = row["fan_out_done_at"] is not None
     eta = round(is_open / rate) if rate and complete and row["state"] == IssueState.SENDING else None

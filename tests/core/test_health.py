@@ -6,7 +6,7 @@ import pytest
 from django.db import OperationalError, connection
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.models.functions import Now
-from django.test import Client
+from django.test import Client, override_settings
 
 from core.models import ClockLease
 
@@ -53,3 +53,11 @@ def test_readyz_shows_the_broker_and_does_not_need_it(client: Client, fields: di
     ClockLease.objects.update(**fields)
     answer = client.get("/readyz")
     assert (answer.status_code, answer.json()["broker"]["state"]) == (200, state)
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+@pytest.mark.django_db
+def test_a_load_balancer_may_ask_by_any_name_over_plain_http(client: Client, path: str) -> None:
+    with override_settings(SECURE_SSL_REDIRECT=True):
+        assert client.get(path, HTTP_HOST="10.0.0.7:8000").status_code == 200
+        assert client.post(path, HTTP_HOST="10.0.0.7:8000").status_code == 405

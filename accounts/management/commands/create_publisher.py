@@ -32,7 +32,7 @@ class Command(BaseCommand):
         try:
             if options["owner_email"]:
                 validate_email(options["owner_email"])
-            password = getpass.getpass("Password for the owner: ") if options["ask_password"] else None
+            password = _ask_password() if options["ask_password"] else None
             if password is not None:
                 validate_password(password)
             publisher = create_publisher(
@@ -46,3 +46,14 @@ class Command(BaseCommand):
         except CourantError as error:
             raise CommandError(error.detail) from error
         self.stdout.write(publisher.uid)
+
+
+def _ask_password() -> str:
+    """Return a password typed twice alike. Raises CommandError when it was not, or when nobody is there to type."""
+    try:
+        password = getpass.getpass("Password for the owner: ")
+        if getpass.getpass("The same again: ") != password:
+            raise CommandError("The two passwords differ.")
+    except EOFError as error:
+        raise CommandError("There is no terminal to ask for a password.") from error
+    return password
