@@ -13,16 +13,20 @@ from email import message_from_bytes, policy
 from email.message import EmailMessage as ParsedMessage
 
 import requests
-from anymail.exceptions import AnymailAPIError, AnymailRecipientsRefused
+from anymail.exceptions import AnymailAPIError, AnymailConfigurationError, AnymailRecipientsRefused
+from django.core.exceptions import ImproperlyConfigured
 from django.core.mail import EmailMultiAlternatives, get_connection
+from urllib3.exceptions import NewConnectionError
 
 from newsletters.delivery.compose import Mail
 from newsletters.delivery.replies import Outcome, Phase, Reply, Suppress, Verdict, classify, read_reply
 
 NOT_HEADERS = frozenset({"from", "to", "subject", "reply-to", "mime-version"})
 UNAUTHORIZED = (401, 403)
-TOO_MANY_REQUESTS = 429
+BUSY = (429, 503)
 SERVER_ERROR = 500
+NEVER_CONNECTED = (ConnectionRefusedError, requests.exceptions.ConnectTimeout, NewConnectionError)
+DEEPEST_CAUSE = 8
 
 
 class BackendConnection:
@@ -79,31 +83,41 @@ def judge(error: Exception) -> Outcome:
         return Outcome(Verdict.BOUNCED, Phase.RCPT, None, "recipient_refused", Suppress.NEVER)
     if isinstance(error, AnymailAPIError) and error.status_code is not None:
         return _judge_status(error.status_code)
-    if isinstance(error, smtplib.SMTPException):
+    if isinstance(error, smtplib.SMTPResponseException | smtplib.SMTPRecipientsRefused):
         return _judge_smtp(error)
-    if isinstance(error, (ConnectionRefusedError, requests.exceptions.ConnectTimeout)):
+    if isinstance(error, ImproperlyConfigured | AnymailConfigurationError):
+        return Outcome(Verdict.RELAY_FAULT, Phase.CONNECT, None, "backend_misconfigured", permanent=True)
+    if _never_connected(error):
         return Outcome(Verdict.RELAY_FAULT, Phase.CONNECT, None, "cannot_connect")
+    # The service may have the mail: neither the libraries nor we know how far the request came.
     return Outcome(Verdict.UNCERTAIN, Phase.DOT, None, type(error).__name__[:40])
 
 
-def _judge_smtp(error: smtplib.SMTPException) -> Outcome:
+def _judge_smtp(error: smtplib.SMTPResponseException | smtplib.SMTPRecipientsRefused) -> Outcome:
     if isinstance(error, smtplib.SMTPRecipientsRefused):
         code, text = next(iter(error.recipients.values()))
         return classify(Phase.RCPT, read_reply(code, text))
-    if isinstance(error, smtplib.SMTPResponseException):
-        raw = error.smtp_error
-        reply = read_reply(error.smtp_code, raw if isinstance(raw, bytes) else raw.encode())
-        return classify(Phase.DATA if isinstance(error, smtplib.SMTPDataError) else Phase.CONNECT, reply)
-    # smtplib does not say whether the link broke before or after the final dot.
-    return Outcome(Verdict.UNCERTAIN, Phase.DOT, None, type(error).__name__[:40])
+    raw = error.smtp_error
+    reply = read_reply(error.smtp_code, raw if isinstance(raw, bytes) else raw.encode())
+    return classify(Phase.DATA if isinstance(error, smtplib.SMTPDataError) else Phase.CONNECT, reply)
 
 
 def _judge_status(status: int) -> Outcome:
     reply = Reply(code=status, status=None, text=f"The service answered HTTP {status}.")
     if status in UNAUTHORIZED:
         return Outcome(Verdict.RELAY_FAULT, Phase.CONNECT, reply, "relay_refused", permanent=True)
-    if status == TOO_MANY_REQUESTS:
+    if status in BUSY:
         return Outcome(Verdict.RELAY_FAULT, Phase.CONNECT, reply, "relay_busy")
     if status >= SERVER_ERROR:
-        return Outcome(Verdict.DEFERRED, Phase.DATA, reply, "deferred")
+        return Outcome(Verdict.UNCERTAIN, Phase.DOT, reply, "server_error")
     return Outcome(Verdict.BOUNCED, Phase.DATA, reply, "policy")
+
+
+def _never_connected(error: BaseException | None) -> bool:
+    """Whether a connection error, however deeply wrapped, came before anything could be sent."""
+    for _ in range(DEEPEST_CAUSE):
+        if error is None or isinstance(error, NEVER_CONNECTED):
+            return error is not None
+        inner = getattr(error, "reason", None) or next(iter(error.args), None)
+        error = error.__cause__ or (inner if isinstance(inner, BaseException) else None)
+    return False
