@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -137,6 +139,8 @@ def main() -> None:
     parser.add_argument("--broker", choices=["rabbitmq", "redis"], default="rabbitmq")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
+    # Ended from outside, it must still end the servers that it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with ExitStack() as stack:
         os.environ.update(clean_environment())
         server = stack.enter_context(running(Postgresql(durable=True)))
