@@ -145,17 +145,17 @@ class PostgreSQL:
         with connection.wrap_database_errors, raw.pipeline(), raw.transaction():
             rest.execute(BY_INDEX)
             if settlements:
-                rest.execute(SETTLE, _settle_columns(settlements))
+                rest.execute(SETTLE, _columns(settlements))
             if suppress:
                 columns = [s.delivery_id for s in suppress], [s.suppress_after for s in suppress]
                 rest.execute(SUPPRESS, columns)
             if gates:
-                gate.execute(GATE, _gate_columns(gates))
+                gate.execute(GATE, _columns(gates))
         return {row[0] for row in gate.fetchall()} if gates else set()
 
     def refusals(self, gates: Sequence[Gate]) -> list[Refused]:
         with connection.wrap_database_errors, self._cursor() as cursor:
-            rows = cursor.execute(REFUSALS, _gate_columns(gates)[:2]).fetchall()
+            rows = cursor.execute(REFUSALS, _columns(gates)[:2]).fetchall()
         return [Refused(*row) for row in rows]
 
     def renew(self, held: Mapping[int, uuid.UUID], *, lease_seconds: int) -> None:
@@ -196,29 +196,9 @@ def _claim_of(limit: int) -> sql.Composed:
     return sql.SQL(CLAIM).format(limit=sql.Literal(limit))
 
 
-def _settle_columns(settlements: Sequence[Settlement]) -> list[list[Any]]:
-    rows = [
-        (
-            s.delivery_id,
-            s.lease_token,
-            s.intent_id,
-            s.state,
-            float(s.delay),
-            s.counted,
-            s.uncertain,
-            s.reason,
-            s.reply_phase,
-            s.reply_code,
-            s.reply_status,
-            s.reply_text,
-        )
-        for s in settlements
-    ]
-    return [list(column) for column in zip(*rows, strict=True)]
-
-
-def _gate_columns(gates: Sequence[Gate]) -> list[list[Any]]:
-    return [[g.delivery_id for g in gates], [g.lease_token for g in gates], [g.intent_id for g in gates]]
+def _columns(rows: Sequence[Settlement] | Sequence[Gate]) -> list[list[Any]]:
+    """Return the rows' values as the arrays that `unnest` takes."""
+    return [list(column) for column in zip(*(row.values() for row in rows), strict=True)]
 
 
 def _merge_expression(fields: Sequence[str]) -> tuple[LiteralString, LiteralString, dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Any
+from operator import attrgetter
 
 from django.db import connection, transaction
 
@@ -126,18 +126,18 @@ class SQLite:
     def turn(self, settlements: Sequence[Settlement], gates: Sequence[Gate]) -> set[int]:
         with transaction.atomic(), connection.cursor() as cursor:
             if settlements:
-                cursor.execute(SETTLE, [json.dumps([_settle_row(s) for s in settlements])])
+                cursor.execute(SETTLE, [_json(settlements)])
             suppress = [(s.delivery_id, s.suppress_after) for s in settlements if s.suppress_after]
             if suppress:
                 cursor.execute(SUPPRESS, [json.dumps(suppress)])
             if not gates:
                 return set()
-            cursor.execute(GATE, [_gate_rows(gates)])
+            cursor.execute(GATE, [_json(gates)])
             return {row[0] for row in cursor.fetchall()}
 
     def refusals(self, gates: Sequence[Gate]) -> list[Refused]:
         with connection.cursor() as cursor:
-            cursor.execute(REFUSALS, [_gate_rows(gates)])
+            cursor.execute(REFUSALS, [_json(gates)])
             return [Refused(row[0], bool(row[1]), row[2], row[3], bool(row[4])) for row in cursor.fetchall()]
 
     def renew(self, held: Mapping[int, uuid.UUID], *, lease_seconds: int) -> None:
@@ -158,25 +158,9 @@ class SQLite:
             return Chunk(looked_at, cursor.rowcount, last_id)
 
 
-def _settle_row(s: Settlement) -> tuple[Any, ...]:
-    return (
-        s.delivery_id,
-        s.lease_token.hex,
-        s.intent_id.hex,
-        s.state,
-        s.delay,
-        s.counted,
-        s.uncertain,
-        s.reason,
-        s.reply_phase,
-        s.reply_code,
-        s.reply_status,
-        s.reply_text,
-    )
-
-
-def _gate_rows(gates: Sequence[Gate]) -> str:
-    return json.dumps([(g.delivery_id, g.lease_token.hex, g.intent_id.hex) for g in gates])
+def _json(rows: Sequence[Settlement] | Sequence[Gate]) -> str:
+    """Return the rows' values as the array that `json_each` takes; SQLite keeps a UUID as its hex digits."""
+    return json.dumps([row.values() for row in rows], default=attrgetter("hex"))
 
 
 def _merge_expression(fields: Sequence[str]) -> tuple[str, list[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 
 # Claimed, Gate and Settlement are not frozen: they are made for every mail, and freezing triples the cost.
@@ -29,6 +29,10 @@ class Gate:
     delivery_id: int
     lease_token: uuid.UUID
     intent_id: uuid.UUID
+
+    def values(self) -> tuple[int, uuid.UUID, uuid.UUID]:
+        """Return what the gate's statement takes, in its order."""
+        return self.delivery_id, self.lease_token, self.intent_id
 
 
 @dataclass(slots=True)
@@ -54,6 +58,23 @@ class Settlement:
     reply_status: str | None = None
     reply_text: str | None = None
     suppress_after: int = 0
+
+    def values(self) -> tuple[Any, ...]:
+        """Return the twelve values that the settling statement takes, in its order."""
+        return (
+            self.delivery_id,
+            self.lease_token,
+            self.intent_id,
+            self.state,
+            float(self.delay),
+            self.counted,
+            self.uncertain,
+            self.reason,
+            self.reply_phase,
+            self.reply_code,
+            self.reply_status,
+            self.reply_text,
+        )
 
 
 @dataclass(frozen=True, slots=True)
