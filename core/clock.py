@@ -52,9 +52,15 @@ class Question:
 
 def take_lease(holder: uuid.UUID) -> bool:
     """Take or renew the clock's lease; True when `holder` has it now."""
-    ClockLease.objects.bulk_create([ClockLease(pk=1)], ignore_conflicts=True)
     free = models.Q(holder=holder) | models.Q(holder__isnull=True) | models.Q(until__lt=Now())
-    return ClockLease.objects.filter(free, pk=1).update(holder=holder, until=Now() + LEASE) == 1
+    within_reach = ClockLease.objects.filter(free, pk=1)
+    if within_reach.update(holder=holder, until=Now() + LEASE) == 1:
+        return True
+    if ClockLease.objects.filter(pk=1).exists():
+        return False
+    # The first clock of all makes the row.
+    ClockLease.objects.bulk_create([ClockLease(pk=1)], ignore_conflicts=True)
+    return within_reach.update(holder=holder, until=Now() + LEASE) == 1
 
 
 def give_up_lease(holder: uuid.UUID) -> None:
