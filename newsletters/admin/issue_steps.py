@@ -51,7 +51,7 @@ STEPS = (
         label="Resume",
         done="sending again.",
         run=lambda issue: resume(issue.pk),
-        shown=lambda issue: issue.state == IssueState.PAUSED,
+        shown=lambda issue: issue.started_at is not None and issue.state in (IssueState.PAUSED, IssueState.BLOCKED),
     ),
     Step[Issue](
         name="cancel",

@@ -221,3 +221,14 @@ def test_deliveries_are_found_by_address_and_state_and_cannot_be_changed(desk: D
         assert f"about {cast.ADA}" not in page
     row = reverse("admin:newsletters_delivery_change", args=[Delivery.objects.earliest("pk").pk])
     assert desk.client.post(row, {"state": "queued"}).status_code == 403
+
+
+@pytest.mark.parametrize(("started", "offered"), [(True, "Resume"), (False, "Back to draft")])
+def test_a_blocked_issue_can_go_on_from_where_it_was(desk: Desk, started: bool, offered: str) -> None:
+    cast.make_reader(desk.newsletter)
+    issue = cast.make_issue(desk.newsletter)
+    if started:
+        sending.send(issue.pk)
+    assert Issue.objects.filter(pk=issue.pk).move([IssueState.DRAFT, IssueState.SENDING], IssueState.BLOCKED)
+    page = desk.client.get(reverse("admin:newsletters_issue_change", args=[issue.pk])).content.decode()
+    assert [label for label in ("Resume", "Back to draft") if label in page] == [offered]
