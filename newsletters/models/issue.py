@@ -26,15 +26,6 @@ class IssueState(models.TextChoices):
     CANCELLED = "cancelled"
 
 
-STARTED_STATES = (
-    IssueState.SENDING,
-    IssueState.PAUSED,
-    IssueState.BLOCKED,
-    IssueState.SENT,
-    IssueState.CANCELLED,
-)
-
-
 class BodyFormat(models.TextChoices):
     MARKDOWN = "markdown"
     HTML = "html"

@@ -7,26 +7,11 @@ import pytest
 
 from core.errors import InvalidError, TooLargeError, UnsupportedMediaTypeError
 from newsletters.audience import importing
-from newsletters.models import Import, Newsletter, Subscriber
+from newsletters.models import Import, Subscriber
 from tests import cast
+from tests.audience.acts import accept, counts, run
 
 pytestmark = pytest.mark.django_db
-COUNTS = ("added", "already_present", "duplicates", "refused", "invalid")
-
-
-def accept(content: str | bytes, newsletter: Newsletter | None = None) -> Import:
-    data = content.encode() if isinstance(content, str) else content
-    return importing.accept(newsletter or cast.make_newsletter(), io.BytesIO(data), consent_source="a fair in Leipzig")
-
-
-def run(accepted: Import) -> Import:
-    importing.run(accepted.pk)
-    accepted.refresh_from_db()
-    return accepted
-
-
-def counts(finished: Import) -> dict[str, int]:
-    return {name: getattr(finished, name) for name in COUNTS if getattr(finished, name)}
 
 
 def many(count: int, start: int = 0) -> str:

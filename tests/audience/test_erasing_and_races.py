@@ -2,19 +2,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from django.db import connection
 
 from core.errors import GoneError
-from newsletters.audience.subscribing import confirm, erase_subscriber, subscribe, unsubscribe
+from newsletters.audience.subscribing import confirm, erase_subscriber, unsubscribe
 from newsletters.audience.suppressing import is_suppressed, suppress
 from newsletters.models import (
     ConsentEvent,
     Delivery,
     DeliveryState,
-    Newsletter,
     Notice,
     Subscriber,
     Subscription,
@@ -22,21 +20,10 @@ from newsletters.models import (
     SuppressionReason,
 )
 from tests import cast
+from tests.audience.acts import history, join, state_of
 
 pytestmark = pytest.mark.django_db
 UNSUBSCRIBED = SubscriptionState.UNSUBSCRIBED
-
-
-def join(newsletter: Newsletter, *, confirmed: bool = False, address: str = cast.ADA, **fields: Any) -> Subscription:
-    return subscribe(newsletter, address=address, consent_source="a test", confirmed=confirmed, **fields)
-
-
-def history(subscription: Subscription) -> list[tuple[str, str]]:
-    return list(subscription.consent_events.order_by("id").values_list("state", "source"))
-
-
-def state_of(subscription: Subscription) -> str:
-    return Subscription.objects.get(pk=subscription.pk).state
 
 
 def test_erasing_a_reader_keeps_the_ledger_without_the_reader() -> None:

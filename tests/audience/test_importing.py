@@ -16,7 +16,6 @@ from newsletters.models import (
     Import,
     ImportPart,
     ImportRowError,
-    Newsletter,
     Notice,
     Subscriber,
     Subscription,
@@ -24,25 +23,10 @@ from newsletters.models import (
     SuppressionReason,
 )
 from tests import cast
+from tests.audience.acts import accept, counts, run
 
 pytestmark = pytest.mark.django_db
 ACTIVE, UNSUBSCRIBED, PENDING = SubscriptionState.ACTIVE, SubscriptionState.UNSUBSCRIBED, SubscriptionState.PENDING
-COUNTS = ("added", "already_present", "duplicates", "refused", "invalid")
-
-
-def accept(content: str | bytes, newsletter: Newsletter | None = None) -> Import:
-    data = content.encode() if isinstance(content, str) else content
-    return importing.accept(newsletter or cast.make_newsletter(), io.BytesIO(data), consent_source="a fair in Leipzig")
-
-
-def run(accepted: Import) -> Import:
-    importing.run(accepted.pk)
-    accepted.refresh_from_db()
-    return accepted
-
-
-def counts(finished: Import) -> dict[str, int]:
-    return {name: getattr(finished, name) for name in COUNTS if getattr(finished, name)}
 
 
 def errors(finished: Import) -> list[tuple[int, str]]:

@@ -11,7 +11,6 @@ from newsletters.audience.subscribing import confirm, subscribe, unsubscribe, up
 from newsletters.audience.suppressing import is_suppressed, suppress
 from newsletters.models import (
     ConsentEvent,
-    Newsletter,
     Notice,
     OptIn,
     Subscriber,
@@ -20,21 +19,10 @@ from newsletters.models import (
     SuppressionReason,
 )
 from tests import cast
+from tests.audience.acts import history, join, state_of
 
 pytestmark = pytest.mark.django_db
 PENDING, ACTIVE, UNSUBSCRIBED = SubscriptionState.PENDING, SubscriptionState.ACTIVE, SubscriptionState.UNSUBSCRIBED
-
-
-def join(newsletter: Newsletter, *, confirmed: bool = False, address: str = cast.ADA, **fields: Any) -> Subscription:
-    return subscribe(newsletter, address=address, consent_source="a test", confirmed=confirmed, **fields)
-
-
-def history(subscription: Subscription) -> list[tuple[str, str]]:
-    return list(subscription.consent_events.order_by("id").values_list("state", "source"))
-
-
-def state_of(subscription: Subscription) -> str:
-    return Subscription.objects.get(pk=subscription.pk).state
 
 
 def test_a_new_reader_is_pending_and_gets_one_confirmation_mail() -> None:

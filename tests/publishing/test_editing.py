@@ -7,11 +7,17 @@ from django.db.models.functions import Now
 
 from core.errors import ConflictError, InvalidError
 from newsletters.models import Issue, IssueState
-from newsletters.models.issue import STARTED_STATES
 from newsletters.publishing.editing import create_issue, delete_issue, update_issue
 from tests.cast import make_issue, make_newsletter, make_user
 
 pytestmark = pytest.mark.django_db
+STARTED_STATES = (
+    IssueState.SENDING,
+    IssueState.PAUSED,
+    IssueState.BLOCKED,
+    IssueState.SENT,
+    IssueState.CANCELLED,
+)
 
 
 def in_state(state: str) -> Issue:
