@@ -54,7 +54,8 @@ class Issue(models.Model):
 
     `audience` counts the deliveries that fan-out has inserted; `fan_out_cursor` is the last
     subscription it looked at. `active_time` sums finished spells of sending (pauses excluded),
-    the current one began at `resumed_at`.
+    the current one began at `resumed_at`. When the ledger rows of a finished issue are removed, at and after
+    `archived_at`, `final_counts` keeps their number by state, and `uncertain`.
     """
 
     public_id = models.UUIDField(default=uuid7, unique=True, editable=False)
@@ -76,6 +77,8 @@ class Issue(models.Model):
     audience = models.PositiveIntegerField(default=0, editable=False)
     fan_out_cursor = models.BigIntegerField(default=0, editable=False)
     fan_out_done_at = models.DateTimeField(null=True, blank=True, editable=False)
+    archived_at = models.DateTimeField(null=True, blank=True, editable=False)
+    final_counts = models.JSONField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -100,6 +103,11 @@ class Issue(models.Model):
                 condition=~models.Q(state=IssueState.SENT)
                 | models.Q(fan_out_done_at__isnull=False, finished_at__isnull=False),
                 name="issue_sent_is_complete",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(archived_at__isnull=True, final_counts__isnull=True)
+                | models.Q(archived_at__isnull=False, final_counts__isnull=False, finished_at__isnull=False),
+                name="issue_archived_has_counts",
             ),
         ]
         indexes = [
