@@ -13,7 +13,7 @@ from core.clock import Question
 from core.doorbell import Bell
 from core.idempotency import forget_old
 from newsletters.audience import importing
-from newsletters.delivery import couriers, notices, rescue
+from newsletters.delivery import couriers, notices, rescue, retention
 from newsletters.models import NoticeKind
 from newsletters.publishing import fan_out as fanning_out
 from newsletters.publishing import newsletters, sending
@@ -24,6 +24,7 @@ BULK, TRANSACTIONAL = "bulk", "transactional"
 FIRST, LAST = 0, 10
 NOTICES_AT_ONCE = 50
 PURGES_AT_ONCE = 5
+ARCHIVED_AT_ONCE = 2
 
 
 @dramatiq.actor(queue_name=BULK, priority=LAST)
@@ -55,6 +56,12 @@ def import_subscribers(import_id: int) -> None:
 def purge_newsletter(newsletter_id: int) -> None:
     """Remove the rows of a deleted newsletter in batches."""
     newsletters.purge(newsletter_id)
+
+
+@dramatiq.actor(priority=LAST)
+def archive_issue(issue_id: int) -> None:
+    """Keep the counts of an issue that ended long ago and remove its rows, as far as a slice allows."""
+    retention.archive(issue_id)
 
 
 @dramatiq.actor(queue_name=TRANSACTIONAL, priority=FIRST)
@@ -109,4 +116,6 @@ QUESTIONS = [
     Question(_ring(import_subscribers, importing.due_ids)),
     Question(_quietly(forget_old), every=600.0),
     Question(_ring(purge_newsletter, lambda: newsletters.due_for_purge(PURGES_AT_ONCE)), every=10.0),
+    # An issue that cannot be archived has its rows counted at each ring.
+    Question(_ring(archive_issue, lambda: retention.due_ids(ARCHIVED_AT_ONCE)), every=10.0, again=600.0),
 ]

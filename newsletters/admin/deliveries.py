@@ -41,6 +41,10 @@ class DeliveryAdmin(BaseAdmin[Delivery]):
     )
     readonly_fields = fields
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
+        # What is left of an archived issue's rows is on its way out.
+        return super().get_queryset(request).filter(issue__archived_at__isnull=True)
+
     def get_search_results(
         self,
         request: HttpRequest,

@@ -75,7 +75,7 @@ class IssueAdmin(BaseAdmin[Issue]):
     def get_fields(self, request: HttpRequest, obj: Issue | None = None) -> tuple[str, ...]:
         if obj is None:
             return ("newsletter", *WRITTEN)
-        times = ("scheduled_at", "started_at", "finished_at")
+        times = ("scheduled_at", "started_at", "finished_at", *(("archived_at",) if obj.archived_at else ()))
         shown = ("state_shown", "bar", "accounting", "rate", *times) if obj.started_at else ("state_shown", *times[:1])
         return ("uid", "newsletter", *shown, *WRITTEN)
 
@@ -87,7 +87,7 @@ class IssueAdmin(BaseAdmin[Issue]):
         if obj.state in EDITABLE_STATES and self.may_write(request, obj):
             links.append(("Send a proof", reverse("admin:newsletters_issue_proof", args=[obj.pk])))
             links.append(("Schedule", reverse("admin:newsletters_issue_schedule", args=[obj.pk])))
-        if obj.started_at:
+        if obj.started_at and not obj.archived_at:
             links.append(("Deliveries", f"{reverse('admin:newsletters_delivery_changelist')}?issue={obj.pk}"))
         return links
 

@@ -80,7 +80,7 @@ class DeliveryQuery(ListQuery):
 def list_deliveries(
     request: ApiRequest, issue_id: str, query: Annotated[DeliveryQuery, StrictQuery(...)]
 ) -> DeliveryPage:
-    """In the order in which they were made."""
+    """In the order in which they were made. Of an issue with `archived_at` only the counts are kept: see `progress`."""
     rows = visible.deliveries(request.auth).filter(issue=find_issue(request, issue_id))
     if query.state:
         rows = rows.filter(state=query.state)

@@ -75,6 +75,7 @@ class IssueSummary(Output):
     scheduled_at: datetime | None
     started_at: datetime | None
     finished_at: datetime | None
+    archived_at: datetime | None = Field(description="Since when only the numbers of its deliveries are kept.")
     created_at: datetime
     updated_at: datetime
 

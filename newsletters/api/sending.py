@@ -61,6 +61,7 @@ class ProgressOut(BaseModel):
     eta_seconds: int | None = Field(description="Seconds to the end at that rate.")
     started_at: datetime | None
     finished_at: datetime | None
+    archived_at: datetime | None = Field(description="Since when only the numbers of its deliveries are kept.")
 
 
 @router.post(

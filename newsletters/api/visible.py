@@ -43,8 +43,11 @@ def issues(principal: Principal) -> QuerySet[Issue]:
 
 
 def deliveries(principal: Principal) -> QuerySet[Delivery]:
+    # Of an archived issue all rows are gone at once, though their removal takes its time.
     mine = Delivery.objects.filter(
-        issue__newsletter__publisher=principal.publisher, issue__newsletter__deleted_at__isnull=True
+        issue__newsletter__publisher=principal.publisher,
+        issue__newsletter__deleted_at__isnull=True,
+        issue__archived_at__isnull=True,
     )
     return mine.select_related("issue", "subscription__subscriber")
 

@@ -1,4 +1,4 @@
-"""Progress: the accounting of an issue, counted from the ledger itself."""
+"""Progress: the accounting of an issue, counted from the ledger itself for as long as its rows are kept."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Progress:
     `audience = queued + sending + sent + bounced + expired + suppressed + cancelled + held` at every
     moment; `accounted` says that the counts add up. `uncertain` counts rows of which a second copy may
     have gone out, in whatever state. `rate_per_second` is the average over the time spent sending; cancelled rows
-    were never worked on and do not count.
+    were never worked on and do not count. From `archived_at` on, the counts are those kept on the issue.
     """
 
     state: str
@@ -39,6 +39,7 @@ class Progress:
     eta_seconds: int | None
     started_at: datetime.datetime | None
     finished_at: datetime.datetime | None
+    archived_at: datetime.datetime | None
 
 
 def measure(issue: Issue) -> Progress:
@@ -56,7 +57,9 @@ def measure(issue: Issue) -> Progress:
         .values()
         .get()
     )
-    by_state = {name: row[f"count_{name}"] for name in counts}
+    # What is left of an archived issue's rows is on its way out.
+    kept = row["final_counts"] or {name: row[f"count_{name}"] for name in counts} | {"uncertain": row["uncertain"]}
+    by_state = {name: kept[name] for name in counts}
     is_open = by_state["queued"] + by_state["sending"]
     seconds = row["active_time"].total_seconds()
     if row["state"] == IssueState.SENDING:
@@ -69,11 +72,12 @@ def measure(issue: Issue) -> Progress:
         state=row["state"],
         audience=row["audience"],
         **by_state,
-        uncertain=row["uncertain"],
+        uncertain=kept["uncertain"],
         fan_out_complete=complete,
         accounted=row["audience"] == sum(by_state.values()),
         rate_per_second=round(rate, 1) if rate else None,
         eta_seconds=eta,
         started_at=row["started_at"],
         finished_at=row["finished_at"],
+        archived_at=row["archived_at"],
     )

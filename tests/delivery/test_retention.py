@@ -1,0 +1,336 @@
+"""Of an issue that ended long ago the counts stay and the rows go, whatever happens on the way."""
+
+from __future__ import annotations
+
+import datetime
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.db.models import F
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from pytest_django.fixtures import Settings
+
+from core.errors import ConflictError
+from core.tokens import make_token
+from newsletters.audience.subscribing import erase_subscriber
+from newsletters.delivery import rescue, retention
+from newsletters.delivery.dialects import dialect
+from newsletters.models import Delivery, DeliveryState, Issue, IssueState, Newsletter, Subscription
+from newsletters.publishing import newsletters, sending
+from newsletters.publishing.fan_out import fan_out, issues_to_fan_out
+from newsletters.publishing.progress import measure
+from tests.cast import make_issue, make_newsletter, make_reader, make_readers
+from tests.delivery.acts import begin, claim, permit, settle, start, states
+
+pytestmark = [pytest.mark.django_db, pytest.mark.dialects]
+DAYS = 90
+OUTCOMES = ("sent", "sent", "bounced", "expired", "suppressed", "cancelled", "sent")
+COUNTS = {
+    "queued": 0,
+    "sending": 0,
+    "sent": 3,
+    "bounced": 1,
+    "expired": 1,
+    "suppressed": 1,
+    "cancelled": 1,
+    "held": 0,
+    "uncertain": 2,
+}
+
+
+@pytest.fixture(autouse=True)
+def small_batches(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.DELIVERY_RETENTION_DAYS = DAYS
+    monkeypatch.setattr(retention, "BATCH", 2)
+
+
+def age(issue: Issue, days: float) -> None:
+    Issue.objects.filter(pk=issue.pk).update(finished_at=F("finished_at") - datetime.timedelta(days=days))
+
+
+def make_ended(newsletter: Newsletter | None = None, *, days: float = DAYS + 1) -> Issue:
+    """Return an issue with a row of each final state that ended so many days ago."""
+    newsletter = newsletter or make_newsletter()
+    if not Subscription.objects.filter(newsletter=newsletter).exists():
+        make_readers(newsletter, len(OUTCOMES))
+    issue = start(newsletter)
+    for row, outcome in zip(claim(issue), OUTCOMES, strict=True):
+        settle(permit(row), outcome, uncertain=int(outcome in {"expired", "bounced"}))
+    assert rescue.finish_issues() == 1
+    age(issue, days)
+    issue.refresh_from_db()
+    return issue
+
+
+def rows_of(issue: Issue) -> int:
+    return Delivery.objects.filter(issue=issue).count()
+
+
+def test_the_counts_stay_and_the_rows_go() -> None:
+    issue = make_ended()
+    before = measure(issue)
+    assert retention.due_ids(5) == [issue.pk]
+    assert retention.archive(issue.pk) == len(OUTCOMES)
+    issue.refresh_from_db()
+    assert issue.final_counts == COUNTS
+    assert issue.archived_at is not None
+    assert rows_of(issue) == 0
+    after = measure(issue)
+    assert after == type(after)(**(vars(before) | {"archived_at": issue.archived_at}))
+    assert (after.accounted, after.uncertain) == (True, 2)
+
+
+def test_a_second_run_changes_nothing() -> None:
+    issue = make_ended()
+    retention.archive(issue.pk)
+    issue.refresh_from_db()
+    assert retention.due_ids(5) == []
+    assert retention.archive(issue.pk) == 0
+    again = Issue.objects.get(pk=issue.pk)
+    assert (again.archived_at, again.final_counts) == (issue.archived_at, issue.final_counts)
+
+
+def test_without_a_number_of_days_everything_is_kept(settings: Settings) -> None:
+    settings.DELIVERY_RETENTION_DAYS = 0
+    issue = make_ended(days=10_000)
+    with CaptureQueriesContext(connection) as queries:
+        assert retention.due_ids(5) == []
+        assert retention.archive(issue.pk) == 0
+    assert [query for query in queries if "newsletters_" in query["sql"]] == []
+    assert rows_of(issue) == len(OUTCOMES)
+
+
+def test_only_issues_that_ended_long_ago_are_touched() -> None:
+    newsletter = make_newsletter()
+    due = make_ended(newsletter)
+    young, sending_one, paused = make_ended(newsletter, days=DAYS - 1), start(newsletter), start(newsletter)
+    sending.pause(paused.pk)
+    deleted = make_ended()
+    newsletters.delete_newsletter(deleted.newsletter)
+    make_issue(newsletter)
+    assert retention.due_ids(5) == [due.pk]
+    for issue in (young, sending_one, paused, deleted):
+        assert retention.archive(issue.pk) == 0
+        assert Issue.objects.get(pk=issue.pk).archived_at is None
+        assert rows_of(issue) == len(OUTCOMES)
+
+
+def test_a_cancelled_issue_is_archived_like_a_sent_one() -> None:
+    newsletter = make_newsletter()
+    make_readers(newsletter, 3)
+    issue = start(newsletter)
+    sending.cancel(issue.pk)
+    rescue.sweep_cancelled()
+    rescue.finish_issues()
+    age(issue, DAYS + 1)
+    assert retention.archive(issue.pk) == 3
+    progress = measure(issue)
+    assert (progress.state, progress.audience, progress.cancelled, progress.accounted) == ("cancelled", 3, 3, True)
+
+
+def test_an_issue_that_was_cancelled_before_its_start_is_left_alone() -> None:
+    issue = make_issue(make_newsletter(), state=IssueState.BLOCKED)
+    sending.cancel(issue.pk)
+    age(issue, DAYS + 1)
+    assert retention.due_ids(5) == []
+    assert retention.archive(issue.pk) == 0
+    assert Issue.objects.get(pk=issue.pk).archived_at is None
+
+
+@pytest.mark.parametrize("state", [DeliveryState.HELD, DeliveryState.QUEUED])
+def test_an_issue_with_a_row_that_is_not_decided_keeps_all(state: str) -> None:
+    issue = make_ended()
+    row = Delivery.objects.filter(issue=issue).earliest("pk")
+    Delivery.objects.filter(pk=row.pk).update(state=state)
+    assert retention.archive(issue.pk) == 0
+    assert Issue.objects.get(pk=issue.pk).archived_at is None
+    assert rows_of(issue) == len(OUTCOMES)
+    Delivery.objects.filter(pk=row.pk).update(state=DeliveryState.SENT)
+    assert retention.archive(issue.pk) == len(OUTCOMES)
+
+
+def test_an_issue_whose_rows_do_not_add_up_keeps_all(caplog: pytest.LogCaptureFixture) -> None:
+    issue = make_ended()
+    Issue.objects.filter(pk=issue.pk).update(audience=F("audience") + 1)
+    assert retention.archive(issue.pk) == 0
+    assert Issue.objects.get(pk=issue.pk).archived_at is None
+    assert rows_of(issue) == len(OUTCOMES)
+    assert "issue_not_archived" in caplog.text
+
+
+def test_one_that_cannot_be_archived_keeps_nobody_waiting() -> None:
+    newsletter = make_newsletter()
+    stuck, free = make_ended(newsletter), make_ended(newsletter)
+    Delivery.objects.filter(issue=stuck).update(state=DeliveryState.HELD)
+    assert {retention.due_ids(1)[0] for _ in range(64)} == {stuck.pk, free.pk}
+
+
+class _KilledError(Exception):
+    pass
+
+
+class _Kill:
+    """Dies after so many statements of a call, as a killed worker does between two of them."""
+
+    def __init__(self, *, after: int) -> None:
+        self._left = after
+
+    def __call__(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        # What ends a transaction must still work: a killed worker's is rolled back by the server.
+        if "SAVEPOINT" in sql:
+            return execute(sql, params, many, context)
+        if self._left == 0:
+            raise _KilledError
+        self._left -= 1
+        return execute(sql, params, many, context)
+
+
+def test_a_kill_at_any_statement_loses_no_count_and_leaves_no_row() -> None:
+    issue = make_ended()
+    begun: set[tuple[bool, int]] = set()
+    while retention.due_ids(5):
+        # Three statements close the account, three remove a batch.
+        for statements in (1, 2, 3, 5, 7):
+            with connection.execute_wrapper(_Kill(after=statements)), pytest.raises(_KilledError):
+                retention.archive(issue.pk)
+            progress = measure(issue)
+            assert {name: getattr(progress, name) for name in COUNTS} == COUNTS
+            assert progress.accounted
+            begun.add((progress.archived_at is not None, rows_of(issue)))
+            if not rows_of(issue):
+                break
+    assert {(False, 7), (True, 7), (True, 5)} <= begun
+    assert rows_of(issue) == 0
+
+
+def test_what_was_begun_goes_on_before_others_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    newsletter = make_newsletter()
+    issues = [make_ended(newsletter) for _ in range(3)]
+    monkeypatch.setattr(retention, "SLICE_SECONDS", 0.0)
+    assert retention.archive(issues[1].pk) == 0
+    assert rows_of(issues[1]) == len(OUTCOMES)
+    assert {retention.due_ids(1)[0] for _ in range(16)} == {issues[1].pk}
+
+
+def test_a_batch_removes_so_many_rows_in_the_order_of_their_ids() -> None:
+    issue = make_ended()
+    other = make_ended()
+    ids = list(Delivery.objects.filter(issue=issue).order_by("pk").values_list("pk", flat=True))
+    retention._close_account(issue.pk)
+    assert retention._remove_batch(issue.pk, after=0) == ids[:2]
+    assert retention._remove_batch(issue.pk, after=ids[1]) == ids[2:4]
+    assert rows_of(issue) == len(ids) - 4
+    assert rows_of(other) == len(OUTCOMES)
+    assert retention._remove_batch(other.pk, after=0) == []
+
+
+def test_each_batch_is_one_transaction_of_a_few_statements(monkeypatch: pytest.MonkeyPatch) -> None:
+    issue = make_ended()
+    retention._close_account(issue.pk)
+    with CaptureQueriesContext(connection) as queries:
+        retention._remove_batch(issue.pk, after=0)
+    verbs = [query["sql"].split()[0] for query in queries]
+    assert [verb for verb in verbs if verb in {"SELECT", "DELETE"}] == ["SELECT", "SELECT", "DELETE"]
+
+
+def test_nothing_can_be_done_to_an_archived_issue() -> None:
+    issue = make_ended()
+    retention.archive(issue.pk)
+    steps: list[Callable[[int], None]] = [sending.send, sending.pause, sending.resume, sending.unschedule]
+    for step in (*steps, sending.cancel):
+        with pytest.raises(ConflictError):
+            step(issue.pk)
+    assert issues_to_fan_out() == []
+    fan_out(issue.pk)
+    assert rescue.finish_issues() == 0
+    assert rows_of(issue) == 0
+
+
+def test_an_outcome_that_comes_after_the_removal_changes_nothing() -> None:
+    newsletter = make_newsletter()
+    make_reader(newsletter)
+    issue = start(newsletter)
+    gate = permit(claim(issue)[0])
+    settle(gate, "sent")
+    rescue.finish_issues()
+    age(issue, DAYS + 1)
+    retention.archive(issue.pk)
+    settle(gate, "sent")
+    settle(gate, "bounced", suppress_after=1)
+    assert dialect().turn([], [gate]) == set()
+    assert dialect().refusals([gate]) == []
+    assert measure(issue).sent == 1
+
+
+def test_the_number_of_a_removed_row_is_never_given_again() -> None:
+    newsletter = make_newsletter()
+    old = make_ended(newsletter)
+    latest = Delivery.objects.latest("pk").pk
+    retention.archive(old.pk)
+    new = start(newsletter)
+    assert Delivery.objects.filter(issue=new).earliest("pk").pk > latest
+
+
+def test_a_reader_may_leave_and_be_erased_after_the_removal() -> None:
+    newsletter = make_newsletter()
+    issue = make_ended(newsletter)
+    leaves, erased = Subscription.objects.filter(newsletter=newsletter).order_by("pk")[:2]
+    retention.archive(issue.pk)
+    token = make_token("unsubscribe", leaves.pk, issued=1)
+    assert Client().post(f"/u/{token}", {"List-Unsubscribe": "One-Click"}).status_code == 200
+    assert Subscription.objects.get(pk=leaves.pk).state == "unsubscribed"
+    erase_subscriber(erased.subscriber)
+    assert measure(issue).accounted
+
+
+def test_a_deleted_newsletter_is_purged_with_its_archived_issues(monkeypatch: pytest.MonkeyPatch) -> None:
+    newsletter = make_newsletter()
+    archived, begun = make_ended(newsletter), make_ended(newsletter)
+    retention.archive(archived.pk)
+    monkeypatch.setattr(retention, "SLICE_SECONDS", 0.0)
+    retention.archive(begun.pk)
+    newsletters.delete_newsletter(newsletter)
+    assert retention.due_ids(5) == []
+    newsletters.purge(newsletter.pk)
+    assert not Issue.objects.exists()
+    assert not Delivery.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_processes_at_once_do_no_harm() -> None:
+    newsletter = make_newsletter()
+    make_readers(newsletter, 60)
+    issue = make_issue(newsletter)
+    begin(issue)
+    fan_out(issue.pk)
+    for row in claim(issue, 60):
+        settle(permit(row), "sent")
+    rescue.finish_issues()
+    age(issue, DAYS + 1)
+    failures: list[BaseException] = []
+    removed: list[int] = []
+    gate = threading.Barrier(2)
+
+    def work() -> None:
+        try:
+            gate.wait(timeout=10)
+            while retention.due_ids(1):
+                removed.append(retention.archive(issue.pk))
+        except BaseException as error:  # noqa: BLE001  # whatever it was, the test must see it
+            failures.append(error)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert failures == []
+    assert sum(removed) == 60
+    progress = measure(issue)
+    assert (progress.sent, progress.accounted, states(issue)) == (60, True, {})
