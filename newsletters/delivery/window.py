@@ -1,0 +1,134 @@
+"""The window of one destination: how many mails may be under way to it, and when it must rest.
+
+It begins at 5 mails, grows by one with each mail that is answered and shrinks by one when the
+destination asks to slow down (additive feedback, as in Postfix's queue manager). Below one it closes.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from newsletters.delivery.replies import Outcome, Phase, Verdict
+
+START, CAP = 5, 20
+FIRST_CLOSURE, LONGEST_CLOSURE = 300, 4_000
+# One process's share of the start may be one mail: a single refusal must not close a domain for all of them.
+STRIKES = 3
+SERVICE_CLOSING = 421
+GREYLISTING = frozenset({450, 451})
+
+
+def says_slow_down(outcome: Outcome, *, attempts: int) -> bool:
+    """Tell whether a destination asks for fewer mails, from an outcome after `attempts` earlier ones.
+
+    A 421 or a 4.7.x says so, and silence, which is how a tarpit answers. Greylisting (RFC 6647) does not:
+    the first attempt of every new recipient gets its 450 or 451 with 4.7.1, however slowly they come.
+    """
+    if outcome.verdict is not Verdict.DEFERRED:
+        return False
+    reply = outcome.reply
+    if reply is None:
+        return outcome.reason == "timed_out" and outcome.phase in (Phase.RCPT, Phase.DATA, Phase.BODY)
+    if reply.code == SERVICE_CLOSING:
+        return True
+    if reply.status == "4.7.1" and reply.code in GREYLISTING and attempts == 0:
+        return False
+    return reply.status is not None and reply.status.startswith("4.7.")
+
+
+def closure_after(closed_seconds: int, *, scale: float = 1.0) -> int:
+    """Return the seconds to close for after a closure of `closed_seconds`; 0 when mail was accepted since."""
+    return min(max(math.ceil(FIRST_CLOSURE * scale), closed_seconds * 2), math.ceil(LONGEST_CLOSURE * scale))
+
+
+@dataclass(slots=True, eq=False)
+class Window:
+    """`size` mails may be under way, `busy` are; times are of the monotonic clock, `closed_until` 0 when open.
+
+    `closed_seconds` is the length of the latest closure until a mail is accepted after it.
+    """
+
+    size: int
+    cap: int
+    busy: int = 0
+    strikes: int = 0
+    closed_until: float = 0.0
+    closed_seconds: int = 0
+    idle_since: float = 0.0
+    reported: int = 0
+    queue: Queue | None = None
+
+    def is_closed(self, clock: Callable[[], float]) -> bool:
+        """Tell whether it is closed; when its closure has ended it opens for one mail at a time."""
+        if self.closed_until and clock() >= self.closed_until:
+            self.reopen()
+        return self.closed_until > 0
+
+    def has_room(self, clock: Callable[[], float]) -> bool:
+        return not self.is_closed(clock) and self.busy < self.size
+
+    def reopen(self) -> None:
+        self.closed_until = 0.0
+        self.size, self.strikes = 1, 0
+
+    def limit(self, cap: int) -> None:
+        """Take another cap, at least 1."""
+        self.cap = cap
+        self.size = min(self.size, cap)
+
+    def grow(self) -> None:
+        self.strikes = 0
+        self.size = min(self.size + 1, self.cap)
+
+    def shrink(self) -> bool:
+        """Take one refusal in; True when it was one too many and the destination must close."""
+        self.strikes += 1
+        if self.size > 1:
+            self.size -= 1
+            return False
+        return self.closed_seconds > 0 or self.strikes >= STRIKES
+
+    def close(self, now: float, *, scale: float) -> None:
+        self.closed_seconds = closure_after(self.closed_seconds, scale=scale)
+        self.closed_until = now + self.closed_seconds
+
+
+@dataclass(slots=True, eq=False)
+class Queue:
+    """The rows that found no room and wait in the database: whose turn comes when.
+
+    Each row parked stands behind those parked before; each answer of the destination takes one away.
+    `interval` is the seconds from one answer to the next, an exponentially weighted mean.
+    """
+
+    answered_at: float
+    interval: float = 0.05
+    turns: float = 0.0
+
+    SHORTEST: ClassVar[float] = 2.0
+    LONGEST: ClassVar[float] = 300.0
+    LEAST_INTERVAL: ClassVar[float] = 0.0005
+    WEIGHT_OF_LATEST: ClassVar[float] = 0.2
+    JITTER: ClassVar[float] = 0.1
+
+    def count_answer(self, now: float) -> None:
+        self.interval += self.WEIGHT_OF_LATEST * (now - self.answered_at - self.interval)
+        self.answered_at = now
+        self.turns = max(0.0, self.turns - 1)
+
+    def park(self, now: float, *, closed_until: float, scale: float) -> float:
+        """Return how many seconds one more row should wait: until it opens, or until its turn may have come."""
+        longest = self.LONGEST * scale
+        shortest = min(self.SHORTEST, longest)
+        if closed_until > now:
+            wait = max(closed_until - now, shortest)
+        else:
+            # A destination that has fallen silent is as slow as its silence is long.
+            interval = max(self.interval, now - self.answered_at, self.LEAST_INTERVAL)
+            self.turns = min(self.turns + 1, longest / interval)
+            wait = min(shortest + self.turns * interval, longest)
+        return wait * random.uniform(1, 1 + self.JITTER)  # noqa: S311  # not a secret
