@@ -19,10 +19,10 @@ lint: ## Check style, types, layering, migrations and the deployment settings
 	@.ci/venv dev
 	@.ci/lint
 
-bench: ## Measure deliveries a second on this machine (A="--broker redis": options)
+bench: ## Measure everything, about 25 minutes (JSON=FILE; ONLY=c,d: parts; A="--readers 5000": options)
 	@.ci/packages test
 	@.ci/venv dev
-	@.venv/bin/python -m benchmarks.delivery $(A)
+	@.venv/bin/python -m benchmarks $(if $(JSON),--json '$(JSON)') $(if $(ONLY),--only '$(ONLY)') $(A)
 
 requirements: ## Choose the newest allowed versions and write requirements/*.txt
 	@.ci/packages demo

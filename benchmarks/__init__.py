@@ -1,1 +1,1 @@
-"""What `make bench` runs. Figures are printed with the machine's own limit beside them, never asserted."""
+"""What `make bench` runs: every figure of docs/performance.md, on throwaway servers, beside the machine's own limit."""

@@ -1,0 +1,90 @@
+"""What a person may ask of `make bench`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+# The letters of the parts are those of the table.
+PARTS = {
+    "limit": "a",
+    "baseline": "b",
+    "rabbitmq": "c",
+    "redis": "d",
+    "fan_out": "e",
+    "first_mail": "f",
+    "memory": "g",
+    "slow": "h",
+    "posts": "i",
+    "imports": "j",
+    "fairness": "",
+    "rate": "",
+    "tarpit": "",
+    "statements": "",
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """How much is measured; the defaults are what docs/performance.md was made with."""
+
+    parts: frozenset[str] = frozenset(PARTS)
+    rounds: int = 3
+    readers: int = 50_000
+    many_readers: int = 1_000_000
+    baseline_readers: int = 5_000
+    slow_readers: int = 30_000
+    running_readers: int = 200_000
+    posts: int = 200
+    rate_seconds: int = 60
+    # Empty: what an operator gets who sets nothing.
+    processes: str = ""
+    lanes: str = ""
+    json: Path | None = None
+
+    def wants(self, *parts: str) -> bool:
+        """Say whether at least one of these parts is to be measured."""
+        return bool(self.parts & set(parts))
+
+
+def parse(arguments: Sequence[str] | None = None) -> Options:
+    """Return what the command line asks for; ends the program with a message when that is nonsense."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    names = ", ".join(f"{letter}={name}" if letter else name for name, letter in PARTS.items())
+    parser.add_argument("--only", type=_parts, default=Options.parts, metavar="PARTS", help=f"of {names}")
+    counts = {
+        "rounds": "times that each part is measured; the median counts",
+        "readers": "of the issues of c and d",
+        "many-readers": "of e, f, g, i and rows of j",
+        "baseline-readers": "of b, whose rate is steady",
+        "slow-readers": "of h and of the tarpit",
+        "running-readers": "of the issue during which another leaves (fairness)",
+        "posts": "issues sent in i for each audience",
+        "rate-seconds": "during which the rate limit is counted",
+    }
+    for name, text in counts.items():
+        default = getattr(Options, name.replace("-", "_"))
+        parser.add_argument(f"--{name}", type=_count, default=default, help=f"{text} (default {default:,})")
+    parser.add_argument("--processes", default="", help="WORKER_PROCESSES")
+    parser.add_argument("--lanes", default="", help="DELIVERY_LANES")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
+    found = vars(parser.parse_args(arguments))
+    return Options(parts=found.pop("only"), **found)
+
+
+def _parts(text: str) -> frozenset[str]:
+    by_letter = {letter: name for name, letter in PARTS.items() if letter}
+    asked = [by_letter.get(word, word) for word in text.replace(",", " ").split()]
+    unknown = sorted(set(asked) - set(PARTS))
+    if unknown or not asked:
+        raise argparse.ArgumentTypeError(f"unknown part: {', '.join(unknown) or 'none named'}")
+    return frozenset(asked)
+
+
+def _count(text: str) -> int:
+    number = int(text.replace("_", ""))
+    if number < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return number
