@@ -10,7 +10,8 @@ import pytest
 
 from newsletters.delivery.compose import Mail
 from newsletters.delivery.replies import Outcome, Phase, Suppress, Verdict
-from newsletters.delivery.smtp import Relay, RelayFaultError, SmtpConnection, connect
+from newsletters.delivery.smtp import Relay, RelayFaultError, connect
+from newsletters.delivery.transaction import SmtpConnection
 from tests.delivery.scripted_relay import CUT, SILENT, ScriptedRelay
 
 T = TypeVar("T")
