@@ -1,4 +1,4 @@
-"""The ledger on PostgreSQL: arrays in, SKIP LOCKED, settle and gate pipelined in one transaction."""
+"""The ledger on PostgreSQL: arrays in, SKIP LOCKED, settle and gate in one transaction and one round trip."""
 
 from __future__ import annotations
 
@@ -6,41 +6,49 @@ import functools
 import json
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Any, LiteralString
+from typing import Any
 
 import psycopg
 from django.db import connection
-from psycopg import sql
 
 from newsletters.delivery.dialects import postgresql_fan_out
+from newsletters.delivery.dialects.pipeline import Command, Rows, Statement, execute, numbers, texts, uuids
 from newsletters.delivery.dialects.words import Chunk, Claimed, Gate, Refused, Settlement
 
-PREPARE_AFTER = 2
 # An issue's rows are all new, so the planner's statistics are about an empty table, and a plan made then is kept:
-# it would read whole tables for a handful of rows. Every statement here finds its rows by an index.
-BY_INDEX: LiteralString = """
-SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
-       set_config('enable_mergejoin', 'off', true), set_config('plan_cache_mode', 'force_generic_plan', true)
+# it would read whole tables for a handful of rows. Every statement here finds its rows by an index. The settings
+# last for the session, or for the transaction where a pooler hands the next one to another session.
+_BY_INDEX = """
+SELECT set_config('enable_seqscan', 'off', {0}), set_config('enable_hashjoin', 'off', {0}),
+       set_config('enable_mergejoin', 'off', {0}), set_config('plan_cache_mode', 'force_generic_plan', {0})
 """
-CLAIM: LiteralString = """
+BY_INDEX = Statement(b"courant_by_index", _BY_INDEX.format("false").encode())
+BY_INDEX_LOCALLY = Statement(b"courant_by_index", _BY_INDEX.format("true").encode())
+# The rows come back as one JSON array, which is read faster than a value at a time.
+CLAIM = """
 WITH due AS (
     SELECT d.id, d.subscription_id FROM newsletters_delivery d
-    WHERE d.issue_id = %(issue)s AND d.state = 'queued' AND (d.kills > 0) = %(suspects)s
+    WHERE d.issue_id = $1::bigint AND d.state = 'queued' AND (d.kills > 0) = $2::bool
       AND d.next_at <= statement_timestamp()
-      AND EXISTS (SELECT FROM newsletters_issue i WHERE i.id = %(issue)s AND i.state = 'sending')
-    ORDER BY d.next_at, d.id LIMIT {limit} FOR UPDATE OF d SKIP LOCKED)
-UPDATE newsletters_delivery d
-SET state = 'sending', lease_token = %(lease)s, gated = false,
-    lease_until = statement_timestamp() + %(seconds)s * interval '1 second'
-FROM due LEFT JOIN newsletters_subscription s ON s.id = due.subscription_id
-    LEFT JOIN newsletters_subscriber r ON r.id = s.subscriber_id
-WHERE d.id = due.id
-RETURNING d.id, d.subscription_id, r.address, d.attempts, d.uncertain_outcomes, d.merge
+      AND EXISTS (SELECT FROM newsletters_issue i WHERE i.id = $1::bigint AND i.state = 'sending')
+    ORDER BY d.next_at, d.id LIMIT {limit} FOR UPDATE OF d SKIP LOCKED),
+claimed AS (
+    UPDATE newsletters_delivery d
+    SET state = 'sending', lease_token = $3::uuid, gated = false,
+        lease_until = statement_timestamp() + $4::int * interval '1 second'
+    FROM due LEFT JOIN newsletters_subscription s ON s.id = due.subscription_id
+        LEFT JOIN newsletters_subscriber r ON r.id = s.subscriber_id
+    WHERE d.id = due.id
+    RETURNING d.id, d.subscription_id, r.address, d.attempts, d.uncertain_outcomes, d.merge)
+SELECT json_agg(json_build_array(id, subscription_id, address, attempts, uncertain_outcomes, merge) ORDER BY id)
+FROM claimed
 """
 # A row has a lease if and only if it is `sending` (a constraint). Saying `state = 'sending'` here would lead the
 # planner, whose statistics are from before the issue, to walk the partial index of all leased rows.
 # A reply often quotes the address, so an erased reader's is not kept.
-SETTLE: LiteralString = """
+SETTLE = Statement(
+    b"courant_settle",
+    b"""
 UPDATE newsletters_delivery d
 SET state = v.state, lease_token = NULL, lease_until = NULL, gated = false,
     next_at = CASE WHEN v.state = 'queued'
@@ -53,16 +61,31 @@ SET state = v.state, lease_token = NULL, lease_until = NULL, gated = false,
     reply_status = CASE WHEN v.phase IS NULL THEN d.reply_status ELSE v.status END,
     reply_text = CASE WHEN v.phase IS NULL THEN d.reply_text WHEN d.subscription_id IS NOT NULL THEN v.text END,
     settled_at = CASE WHEN v.state = 'queued' THEN NULL ELSE statement_timestamp() END
-FROM unnest(%s::bigint[], %s::uuid[], %s::uuid[], %s::text[], %s::float8[], %s::smallint[], %s::smallint[],
-            %s::text[], %s::text[], %s::smallint[], %s::text[], %s::text[])
+FROM unnest($1::bigint[], $2::uuid[], $3::uuid[], $4::text[], $5::float8[], $6::smallint[], $7::smallint[],
+            $8::text[], $9::text[], $10::smallint[], $11::text[], $12::text[])
     AS v(id, lease, intent, state, delay, counted, uncertain, reason, phase, code, status, text)
 WHERE d.id = v.id AND (
     (v.state = 'sent' AND d.intent_id = v.intent AND d.state IN ('queued', 'sending'))
     OR (v.state <> 'sent' AND d.lease_token = v.lease))
-"""
-GATE: LiteralString = """
+""",
+)
+# What SETTLE does for the outcome of nearly every mail, with fewer parameters.
+SETTLE_SENT = Statement(
+    b"courant_settle_sent",
+    b"""
+UPDATE newsletters_delivery d
+SET state = 'sent', lease_token = NULL, lease_until = NULL, gated = false, attempts = d.attempts + 1, reason = NULL,
+    reply_phase = 'dot', reply_code = v.code, reply_status = v.status,
+    reply_text = CASE WHEN d.subscription_id IS NOT NULL THEN v.text END, settled_at = statement_timestamp()
+FROM unnest($1::bigint[], $2::uuid[], $3::smallint[], $4::text[], $5::text[]) AS v(id, intent, code, status, text)
+WHERE d.id = v.id AND d.intent_id = v.intent AND d.state IN ('queued', 'sending')
+""",
+)
+GATE = Statement(
+    b"courant_gate",
+    b"""
 UPDATE newsletters_delivery d SET gated = true, intent_id = v.intent, intent_at = statement_timestamp()
-FROM unnest(%s::bigint[], %s::uuid[], %s::uuid[]) AS v(id, lease, intent),
+FROM unnest($1::bigint[], $2::uuid[], $3::uuid[]) AS v(id, lease, intent),
     newsletters_issue i, newsletters_subscription s, newsletters_subscriber r
 WHERE d.id = v.id AND d.lease_token = v.lease
   AND i.id = d.issue_id AND i.state = 'sending'
@@ -70,20 +93,26 @@ WHERE d.id = v.id AND d.lease_token = v.lease
   AND NOT EXISTS (SELECT FROM newsletters_suppression x
                   WHERE x.publisher_id = r.publisher_id AND x.address_digest = r.address_digest)
 RETURNING d.id
-"""
-REFUSALS: LiteralString = """
+""",
+)
+REFUSALS = Statement(
+    b"courant_refusals",
+    b"""
 SELECT d.id, coalesce(d.lease_token = v.lease, false), i.state, s.state,
     EXISTS (SELECT FROM newsletters_suppression x
             WHERE x.publisher_id = r.publisher_id AND x.address_digest = r.address_digest)
-FROM unnest(%s::bigint[], %s::uuid[]) AS v(id, lease)
+FROM unnest($1::bigint[], $2::uuid[]) AS v(id, lease)
     JOIN newsletters_delivery d ON d.id = v.id JOIN newsletters_issue i ON i.id = d.issue_id
     LEFT JOIN newsletters_subscription s ON s.id = d.subscription_id
     LEFT JOIN newsletters_subscriber r ON r.id = s.subscriber_id
-"""
-SUPPRESS: LiteralString = """
+""",
+)
+SUPPRESS = Statement(
+    b"courant_suppress",
+    b"""
 INSERT INTO newsletters_suppression (publisher_id, address_digest, reason)
 SELECT DISTINCT r.publisher_id, r.address_digest, 'bounced'
-FROM unnest(%s::bigint[], %s::int[]) AS v(id, least)
+FROM unnest($1::bigint[], $2::int[]) AS v(id, least)
     JOIN newsletters_delivery d ON d.id = v.id AND d.state = 'bounced'
     JOIN newsletters_subscription s ON s.id = d.subscription_id
     JOIN newsletters_subscriber r ON r.id = s.subscriber_id
@@ -91,83 +120,107 @@ WHERE v.least = 1 OR v.least <= (
     SELECT count(*) FROM newsletters_delivery b JOIN newsletters_subscription bs ON bs.id = b.subscription_id
     WHERE bs.subscriber_id = r.id AND b.state = 'bounced' AND b.reason = d.reason)
 ON CONFLICT DO NOTHING
-"""
-RENEW: LiteralString = """
-UPDATE newsletters_delivery d SET lease_until = statement_timestamp() + %s * interval '1 second'
-FROM unnest(%s::bigint[], %s::uuid[]) AS v(id, lease)
+""",
+)
+RENEW = Statement(
+    b"courant_renew",
+    b"""
+UPDATE newsletters_delivery d SET lease_until = statement_timestamp() + $1::int * interval '1 second'
+FROM unnest($2::bigint[], $3::uuid[]) AS v(id, lease)
 WHERE d.id = v.id AND d.lease_token = v.lease
-"""
+""",
+)
 
 
 class PostgreSQL:
-    """Statements for PostgreSQL 13 and later, through psycopg's server-side binding."""
+    """Statements for PostgreSQL 14 and later, past Django's cursors."""
 
     def claim(self, issue_id: int, *, limit: int, lease_seconds: int, suspects: bool) -> list[Claimed]:
         lease = uuid.uuid4()
-        parameters = {
-            "issue": issue_id,
-            "suspects": suspects,
-            "lease": lease,
-            "seconds": lease_seconds,
-        }
-        raw, cursor = self._raw(), self._cursor()
-        with connection.wrap_database_errors, raw.pipeline(), raw.transaction():
-            self._cursor().execute(BY_INDEX)
-            cursor.execute(_claim_of(limit), parameters)
-        rows = cursor.fetchall()
+        parameters = [b"%d" % issue_id, b"t" if suspects else b"f", lease.hex.encode(), b"%d" % lease_seconds]
+        ((((document,),)),) = _run((_claim_of(limit), parameters))
         return [
-            Claimed(row[0], lease, row[1], row[2], row[3], row[4], json.loads(row[5] or "{}")) for row in sorted(rows)
+            Claimed(pk, lease, subscription_id, address, attempts, uncertain_outcomes, merge or {})
+            for pk, subscription_id, address, attempts, uncertain_outcomes, merge in json.loads(document or b"[]")
         ]
 
     def turn(self, settlements: Sequence[Settlement], gates: Sequence[Gate]) -> set[int]:
-        suppress = [s for s in settlements if s.suppress_after]
-        raw = self._raw()
-        gate, rest = self._cursor(), self._cursor()
-        with connection.wrap_database_errors, raw.pipeline(), raw.transaction():
-            rest.execute(BY_INDEX)
-            if settlements:
-                rest.execute(SETTLE, _columns(settlements))
-            if suppress:
-                columns = [s.delivery_id for s in suppress], [s.suppress_after for s in suppress]
-                rest.execute(SUPPRESS, columns)
-            if gates:
-                gate.execute(GATE, _columns(gates))
-        return {row[0] for row in gate.fetchall()} if gates else set()
+        commands: list[Command] = []
+        sent = [s for s in settlements if s.is_plainly_sent]
+        others = [s for s in settlements if not s.is_plainly_sent]
+        suppress = [s for s in others if s.suppress_after]
+        if sent:
+            commands.append((SETTLE_SENT, _sent_columns(sent)))
+        if others:
+            commands.append((SETTLE, _settle_columns(others)))
+        if suppress:
+            ids, least = [s.delivery_id for s in suppress], [s.suppress_after for s in suppress]
+            commands.append((SUPPRESS, [numbers(ids), numbers(least)]))
+        if not gates:
+            if commands:
+                _run(*commands)
+            return set()
+        *_, permitted = _run(*commands, (GATE, _gate_columns(gates)))
+        return {_int(row[0]) for row in permitted}
 
     def refusals(self, gates: Sequence[Gate]) -> list[Refused]:
-        with connection.wrap_database_errors, self._cursor() as cursor:
-            rows = cursor.execute(REFUSALS, _columns(gates)[:2]).fetchall()
-        return [Refused(*row) for row in rows]
+        (rows,) = _run((REFUSALS, _gate_columns(gates)[:2]))
+        return [
+            Refused(_int(pk), held == b"t", _text(issue) or "", _text(subscription), suppressed == b"t")
+            for pk, held, issue, subscription, suppressed in rows
+        ]
 
     def renew(self, held: Mapping[int, uuid.UUID], *, lease_seconds: int) -> None:
-        with connection.wrap_database_errors, self._cursor() as cursor:
-            cursor.execute(RENEW, (lease_seconds, list(held.keys()), list(held.values())))
+        _run((RENEW, [b"%d" % lease_seconds, numbers(held.keys()), uuids(held.values())]))
 
     def fan_out(self, issue_id: int, *, after: int, limit: int, state: str, merge_fields: Sequence[str]) -> Chunk:
         return postgresql_fan_out.insert_chunk(
             issue_id, after=after, limit=limit, state=state, merge_fields=merge_fields
         )
 
-    @staticmethod
-    def _raw() -> psycopg.Connection[Any]:
-        connection.ensure_connection()
-        raw: psycopg.Connection[Any] = connection.connection
-        # Django switches preparing off for a whole connection; a pooler in transaction mode needs it off.
-        if not connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS"):
-            raw.prepare_threshold = PREPARE_AFTER
-        return raw
 
-    def _cursor(self) -> psycopg.Cursor[Any]:
-        # Django's own cursors bind on the client; the server's binding takes arrays as they are.
-        return psycopg.Cursor(self._raw())
+def _run(*commands: Command) -> list[Rows]:
+    connection.ensure_connection()
+    raw: psycopg.Connection[Any] = connection.connection
+    pooled = bool(connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS"))
+    with connection.wrap_database_errors:
+        setting = BY_INDEX_LOCALLY if pooled else BY_INDEX
+        return execute(raw, commands, prepare=not pooled, setting=setting)
 
 
 @functools.lru_cache(maxsize=64)
-def _claim_of(limit: int) -> sql.Composed:
+def _claim_of(limit: int) -> Statement:
     # As a parameter, the planner would take the limit for a tenth of the table and join by hashing all readers.
-    return sql.SQL(CLAIM).format(limit=sql.Literal(limit))
+    return Statement(b"courant_claim_%d" % limit, CLAIM.format(limit=int(limit)).encode())
 
 
-def _columns(rows: Sequence[Settlement] | Sequence[Gate]) -> list[list[Any]]:
-    """Return the rows' values as the arrays that `unnest` takes."""
-    return [list(column) for column in zip(*(row.values() for row in rows), strict=True)]
+def _gate_columns(gates: Sequence[Gate]) -> list[bytes]:
+    return [
+        numbers([gate.delivery_id for gate in gates]),
+        uuids([gate.lease_token for gate in gates]),
+        uuids([gate.intent_id for gate in gates]),
+    ]
+
+
+def _sent_columns(settlements: Sequence[Settlement]) -> list[bytes]:
+    return [
+        numbers([s.delivery_id for s in settlements]),
+        uuids([s.intent_id for s in settlements]),
+        texts([s.reply_code for s in settlements]),
+        texts([s.reply_status for s in settlements]),
+        texts([s.reply_text for s in settlements]),
+    ]
+
+
+def _settle_columns(settlements: Sequence[Settlement]) -> list[bytes]:
+    ids, leases, intents, *others = zip(*(settlement.values() for settlement in settlements), strict=True)
+    return [numbers(ids), uuids(leases), uuids(intents), *map(texts, others)]
+
+
+def _int(value: bytes | None) -> int:
+    assert value is not None
+    return int(value)
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode()

@@ -59,6 +59,17 @@ class Settlement:
     reply_text: str | None = None
     suppress_after: int = 0
 
+    @property
+    def is_plainly_sent(self) -> bool:
+        """Whether it says nothing but that the relay took the mail, as nearly all do."""
+        return (
+            self.state == "sent"
+            and self.counted == 1
+            and self.reply_phase == "dot"
+            and self.reason is None
+            and not self.uncertain
+        )
+
     def values(self) -> tuple[Any, ...]:
         """Return the twelve values that the settling statement takes, in its order."""
         return (
