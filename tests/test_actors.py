@@ -1,4 +1,4 @@
-"""In which order a worker takes what waits for it."""
+"""In which order a worker takes what waits for it, and what the clock rings."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import threading
 import dramatiq
 import pytest
 from dramatiq.brokers.stub import StubBroker
+from pytest_django.fixtures import Settings
 
 from newsletters import actors
+from newsletters.publishing.progress import measure
+from tests.delivery.ended import DAYS, make_ended
 
 
 @pytest.fixture
@@ -57,3 +60,20 @@ def test_a_free_thread_takes_transactional_mail_before_everything_else(order: li
         worker.stop()
     assert order[0] == "send_confirmation"
     assert len(order) == len(copies)
+
+
+@pytest.mark.django_db
+@pytest.mark.dialects
+def test_old_issues_are_archived_only_when_the_operator_says_after_how_many_days(settings: Settings) -> None:
+    issue = make_ended()
+
+    def rung(now: float) -> list[int]:
+        bells = [bell for question in actors.QUESTIONS for bell in question.bells(now)]
+        return [bell.row_id for bell in bells if bell.actor is actors.archive_issues]
+
+    assert rung(1_000) == []
+    settings.DELIVERY_RETENTION_DAYS = DAYS
+    assert rung(1_120) == [issue.pk]
+    actors.archive_issues.fn(issue.pk)
+    assert rung(1_240) == []
+    assert measure(issue).archived_at is not None

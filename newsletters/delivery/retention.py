@@ -27,10 +27,11 @@ SLICE_SECONDS = 20.0
 ENDED = (IssueState.SENT, IssueState.CANCELLED)
 # A held row waits for a person, who must still find it.
 UNDECIDED = (*OPEN_STATES, DeliveryState.HELD)
+ISSUES_AT_ONCE = 1_000
 # One descent of the index (issue, id) for each issue that has rows, however many rows those are.
 ISSUES_WITH_ROWS = """
 WITH RECURSIVE kept (issue_id) AS (
-    SELECT min(issue_id) FROM newsletters_delivery
+    SELECT min(issue_id) FROM newsletters_delivery WHERE issue_id >= %s
     UNION ALL
     SELECT (SELECT min(d.issue_id) FROM newsletters_delivery d WHERE d.issue_id > kept.issue_id)
     FROM kept WHERE kept.issue_id IS NOT NULL)
@@ -38,22 +39,40 @@ SELECT issue_id FROM kept WHERE issue_id IS NOT NULL
 """
 
 
-def due_ids(limit: int) -> list[int]:
-    """Return the ids of up to `limit` issues whose rows are to go, those already begun first."""
+def oldest_issue() -> list[int]:
+    """Return the id of the first issue that has rows, where a search begins; none when all rows are kept for ever."""
     if not settings.DELIVERY_RETENTION_DAYS:
         return []
-    due = _due().filter(pk__in=RawSQL(ISSUES_WITH_ROWS, []))  # noqa: S611  # a constant
-    # The others in any order: one that cannot be archived must not keep those behind it waiting.
-    return list(due.order_by(models.F("archived_at").asc(nulls_last=True), "?").values_list("pk", flat=True)[:limit])
+    first = Delivery.objects.order_by("issue_id", "pk").values_list("issue_id", flat=True)[:1]
+    return list(first)
 
 
-def archive(issue_id: int) -> int:
-    """Close an issue's account, then remove its rows for at most 20 s; return how many went.
+def run(first_issue_id: int) -> int:
+    """Archive issues from an id on for at most 20 s; return how many rows went. The clock rings again."""
+    until = time.monotonic() + SLICE_SECONDS
+    removed = 0
+    for issue_id in due_ids(first_issue_id):
+        if time.monotonic() >= until:
+            break
+        removed += archive(issue_id, until=until)
+    return removed
+
+
+def due_ids(first_issue_id: int) -> list[int]:
+    """Return the ids of up to 1,000 issues from an id on whose rows are to go, those already begun first."""
+    if not settings.DELIVERY_RETENTION_DAYS:
+        return []
+    due = _due().filter(pk__in=RawSQL(ISSUES_WITH_ROWS, [first_issue_id]))  # noqa: S611  # a constant
+    # The others in any order: those that cannot be archived must not keep the rest waiting.
+    in_order = due.order_by(models.F("archived_at").asc(nulls_last=True), "?")
+    return list(in_order.values_list("pk", flat=True)[:ISSUES_AT_ONCE])
+
+
+def archive(issue_id: int, *, until: float) -> int:
+    """Close an issue's account, then remove its rows until a moment of the monotonic clock; return how many went.
 
     Does nothing for an issue that is not due, has open or held rows, or whose rows do not add up to its audience.
-    The clock rings again while rows are left.
     """
-    until = time.monotonic() + SLICE_SECONDS
     if not _close_account(issue_id):
         return 0
     removed = last_id = 0
@@ -124,8 +143,9 @@ def _remove_batch(issue_id: int, *, after: int) -> list[int]:
     issue = _lock(issue_id)
     if issue is None or issue.archived_at is None:
         return []
-    # From `after` on: before it the index is full of the entries of removed rows until the next vacuum.
-    rows = Delivery.objects.filter(issue=issue_id, pk__gt=after).order_by("pk")
+    # From `after` on: before it the index is full of the entries of removed rows until the next vacuum. The order
+    # by two columns, neither known to be constant, is the index's own: PostgreSQL never reads the table by its key.
+    rows = Delivery.objects.filter(issue__gte=issue_id, issue__lte=issue_id, pk__gt=after).order_by("issue_id", "pk")
     batch = list(rows.values_list("pk", flat=True)[:BATCH])
     Delivery.objects.filter(pk__in=batch).delete()
     return batch

@@ -15,7 +15,7 @@ LONGEST_FILE = 300
 LONGEST_ENDPOINT = 10
 LONGEST_ACTOR = 5
 ACTORS = {
-    "archive_issue",
+    "archive_issues",
     "deliver",
     "fan_out",
     "import_subscribers",

@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-import datetime
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.db import connection
 from django.db.models import F
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from pytest_django.fixtures import Settings
 
-from core.errors import ConflictError
-from core.tokens import make_token
-from newsletters.audience.subscribing import erase_subscriber
 from newsletters.delivery import rescue, retention
-from newsletters.delivery.dialects import dialect
-from newsletters.models import Delivery, DeliveryState, Issue, IssueState, Newsletter, Subscription
+from newsletters.models import Delivery, DeliveryState, Issue, IssueState
 from newsletters.publishing import newsletters, sending
-from newsletters.publishing.fan_out import fan_out, issues_to_fan_out
+from newsletters.publishing.fan_out import fan_out
 from newsletters.publishing.progress import measure
-from tests.cast import make_issue, make_newsletter, make_reader, make_readers
+from tests.cast import make_issue, make_newsletter, make_readers
 from tests.delivery.acts import begin, claim, permit, settle, start, states
+from tests.delivery.ended import DAYS, OUTCOMES, age, archive, make_ended, rows_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.dialects]
-DAYS = 90
-OUTCOMES = ("sent", "sent", "bounced", "expired", "suppressed", "cancelled", "sent")
 COUNTS = {
     "queued": 0,
     "sending": 0,
@@ -48,33 +40,11 @@ def small_batches(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "BATCH", 2)
 
 
-def age(issue: Issue, days: float) -> None:
-    Issue.objects.filter(pk=issue.pk).update(finished_at=F("finished_at") - datetime.timedelta(days=days))
-
-
-def make_ended(newsletter: Newsletter | None = None, *, days: float = DAYS + 1) -> Issue:
-    """Return an issue with a row of each final state that ended so many days ago."""
-    newsletter = newsletter or make_newsletter()
-    if not Subscription.objects.filter(newsletter=newsletter).exists():
-        make_readers(newsletter, len(OUTCOMES))
-    issue = start(newsletter)
-    for row, outcome in zip(claim(issue), OUTCOMES, strict=True):
-        settle(permit(row), outcome, uncertain=int(outcome in {"expired", "bounced"}))
-    assert rescue.finish_issues() == 1
-    age(issue, days)
-    issue.refresh_from_db()
-    return issue
-
-
-def rows_of(issue: Issue) -> int:
-    return Delivery.objects.filter(issue=issue).count()
-
-
 def test_the_counts_stay_and_the_rows_go() -> None:
     issue = make_ended()
     before = measure(issue)
-    assert retention.due_ids(5) == [issue.pk]
-    assert retention.archive(issue.pk) == len(OUTCOMES)
+    assert retention.due_ids(0) == [issue.pk]
+    assert archive(issue) == len(OUTCOMES)
     issue.refresh_from_db()
     assert issue.final_counts == COUNTS
     assert issue.archived_at is not None
@@ -86,10 +56,10 @@ def test_the_counts_stay_and_the_rows_go() -> None:
 
 def test_a_second_run_changes_nothing() -> None:
     issue = make_ended()
-    retention.archive(issue.pk)
+    archive(issue)
     issue.refresh_from_db()
-    assert retention.due_ids(5) == []
-    assert retention.archive(issue.pk) == 0
+    assert retention.due_ids(0) == []
+    assert archive(issue) == 0
     again = Issue.objects.get(pk=issue.pk)
     assert (again.archived_at, again.final_counts) == (issue.archived_at, issue.final_counts)
 
@@ -98,8 +68,8 @@ def test_without_a_number_of_days_everything_is_kept(settings: Settings) -> None
     settings.DELIVERY_RETENTION_DAYS = 0
     issue = make_ended(days=10_000)
     with CaptureQueriesContext(connection) as queries:
-        assert retention.due_ids(5) == []
-        assert retention.archive(issue.pk) == 0
+        assert (retention.oldest_issue(), retention.due_ids(0), retention.run(0)) == ([], [], 0)
+        assert archive(issue) == 0
     assert [query for query in queries if "newsletters_" in query["sql"]] == []
     assert rows_of(issue) == len(OUTCOMES)
 
@@ -112,9 +82,9 @@ def test_only_issues_that_ended_long_ago_are_touched() -> None:
     deleted = make_ended()
     newsletters.delete_newsletter(deleted.newsletter)
     make_issue(newsletter)
-    assert retention.due_ids(5) == [due.pk]
+    assert retention.due_ids(0) == [due.pk]
     for issue in (young, sending_one, paused, deleted):
-        assert retention.archive(issue.pk) == 0
+        assert archive(issue) == 0
         assert Issue.objects.get(pk=issue.pk).archived_at is None
         assert rows_of(issue) == len(OUTCOMES)
 
@@ -127,7 +97,7 @@ def test_a_cancelled_issue_is_archived_like_a_sent_one() -> None:
     rescue.sweep_cancelled()
     rescue.finish_issues()
     age(issue, DAYS + 1)
-    assert retention.archive(issue.pk) == 3
+    assert archive(issue) == 3
     progress = measure(issue)
     assert (progress.state, progress.audience, progress.cancelled, progress.accounted) == ("cancelled", 3, 3, True)
 
@@ -136,8 +106,8 @@ def test_an_issue_that_was_cancelled_before_its_start_is_left_alone() -> None:
     issue = make_issue(make_newsletter(), state=IssueState.BLOCKED)
     sending.cancel(issue.pk)
     age(issue, DAYS + 1)
-    assert retention.due_ids(5) == []
-    assert retention.archive(issue.pk) == 0
+    assert retention.due_ids(0) == []
+    assert archive(issue) == 0
     assert Issue.objects.get(pk=issue.pk).archived_at is None
 
 
@@ -146,17 +116,17 @@ def test_an_issue_with_a_row_that_is_not_decided_keeps_all(state: str) -> None:
     issue = make_ended()
     row = Delivery.objects.filter(issue=issue).earliest("pk")
     Delivery.objects.filter(pk=row.pk).update(state=state)
-    assert retention.archive(issue.pk) == 0
+    assert archive(issue) == 0
     assert Issue.objects.get(pk=issue.pk).archived_at is None
     assert rows_of(issue) == len(OUTCOMES)
     Delivery.objects.filter(pk=row.pk).update(state=DeliveryState.SENT)
-    assert retention.archive(issue.pk) == len(OUTCOMES)
+    assert archive(issue) == len(OUTCOMES)
 
 
 def test_an_issue_whose_rows_do_not_add_up_keeps_all(caplog: pytest.LogCaptureFixture) -> None:
     issue = make_ended()
     Issue.objects.filter(pk=issue.pk).update(audience=F("audience") + 1)
-    assert retention.archive(issue.pk) == 0
+    assert archive(issue) == 0
     assert Issue.objects.get(pk=issue.pk).archived_at is None
     assert rows_of(issue) == len(OUTCOMES)
     assert "issue_not_archived" in caplog.text
@@ -166,7 +136,27 @@ def test_one_that_cannot_be_archived_keeps_nobody_waiting() -> None:
     newsletter = make_newsletter()
     stuck, free = make_ended(newsletter), make_ended(newsletter)
     Delivery.objects.filter(issue=stuck).update(state=DeliveryState.HELD)
-    assert {retention.due_ids(1)[0] for _ in range(64)} == {stuck.pk, free.pk}
+    assert {retention.due_ids(0)[0] for _ in range(64)} == {stuck.pk, free.pk}
+    assert retention.run(stuck.pk) == len(OUTCOMES)
+    assert (rows_of(stuck), rows_of(free)) == (len(OUTCOMES), 0)
+
+
+def test_a_search_begins_at_the_oldest_issue_that_has_rows() -> None:
+    newsletter = make_newsletter()
+    first, second = make_ended(newsletter), make_ended(newsletter)
+    assert retention.oldest_issue() == [first.pk]
+    assert retention.due_ids(second.pk) == [second.pk]
+    archive(first)
+    assert retention.oldest_issue() == [second.pk]
+    archive(second)
+    assert retention.oldest_issue() == []
+
+
+def test_a_run_ends_with_its_slice(monkeypatch: pytest.MonkeyPatch) -> None:
+    issue = make_ended()
+    monkeypatch.setattr(retention, "SLICE_SECONDS", 0.0)
+    assert retention.run(issue.pk) == 0
+    assert Issue.objects.get(pk=issue.pk).archived_at is None
 
 
 class _KilledError(Exception):
@@ -192,11 +182,11 @@ class _Kill:
 def test_a_kill_at_any_statement_loses_no_count_and_leaves_no_row() -> None:
     issue = make_ended()
     begun: set[tuple[bool, int]] = set()
-    while retention.due_ids(5):
+    while retention.due_ids(0):
         # Three statements close the account, three remove a batch.
         for statements in (1, 2, 3, 5, 7):
             with connection.execute_wrapper(_Kill(after=statements)), pytest.raises(_KilledError):
-                retention.archive(issue.pk)
+                archive(issue)
             progress = measure(issue)
             assert {name: getattr(progress, name) for name in COUNTS} == COUNTS
             assert progress.accounted
@@ -207,13 +197,13 @@ def test_a_kill_at_any_statement_loses_no_count_and_leaves_no_row() -> None:
     assert rows_of(issue) == 0
 
 
-def test_what_was_begun_goes_on_before_others_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_begun_goes_on_before_others_begin() -> None:
     newsletter = make_newsletter()
     issues = [make_ended(newsletter) for _ in range(3)]
-    monkeypatch.setattr(retention, "SLICE_SECONDS", 0.0)
-    assert retention.archive(issues[1].pk) == 0
+    assert archive(issues[1], seconds=0) == 0
     assert rows_of(issues[1]) == len(OUTCOMES)
-    assert {retention.due_ids(1)[0] for _ in range(16)} == {issues[1].pk}
+    assert {retention.due_ids(0)[0] for _ in range(16)} == {issues[1].pk}
+    assert set(retention.due_ids(0)) == {issue.pk for issue in issues}
 
 
 def test_a_batch_removes_so_many_rows_in_the_order_of_their_ids() -> None:
@@ -228,76 +218,13 @@ def test_a_batch_removes_so_many_rows_in_the_order_of_their_ids() -> None:
     assert retention._remove_batch(other.pk, after=0) == []
 
 
-def test_each_batch_is_one_transaction_of_a_few_statements(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_batch_is_one_transaction_of_a_few_statements() -> None:
     issue = make_ended()
     retention._close_account(issue.pk)
     with CaptureQueriesContext(connection) as queries:
         retention._remove_batch(issue.pk, after=0)
     verbs = [query["sql"].split()[0] for query in queries]
     assert [verb for verb in verbs if verb in {"SELECT", "DELETE"}] == ["SELECT", "SELECT", "DELETE"]
-
-
-def test_nothing_can_be_done_to_an_archived_issue() -> None:
-    issue = make_ended()
-    retention.archive(issue.pk)
-    steps: list[Callable[[int], None]] = [sending.send, sending.pause, sending.resume, sending.unschedule]
-    for step in (*steps, sending.cancel):
-        with pytest.raises(ConflictError):
-            step(issue.pk)
-    assert issues_to_fan_out() == []
-    fan_out(issue.pk)
-    assert rescue.finish_issues() == 0
-    assert rows_of(issue) == 0
-
-
-def test_an_outcome_that_comes_after_the_removal_changes_nothing() -> None:
-    newsletter = make_newsletter()
-    make_reader(newsletter)
-    issue = start(newsletter)
-    gate = permit(claim(issue)[0])
-    settle(gate, "sent")
-    rescue.finish_issues()
-    age(issue, DAYS + 1)
-    retention.archive(issue.pk)
-    settle(gate, "sent")
-    settle(gate, "bounced", suppress_after=1)
-    assert dialect().turn([], [gate]) == set()
-    assert dialect().refusals([gate]) == []
-    assert measure(issue).sent == 1
-
-
-def test_the_number_of_a_removed_row_is_never_given_again() -> None:
-    newsletter = make_newsletter()
-    old = make_ended(newsletter)
-    latest = Delivery.objects.latest("pk").pk
-    retention.archive(old.pk)
-    new = start(newsletter)
-    assert Delivery.objects.filter(issue=new).earliest("pk").pk > latest
-
-
-def test_a_reader_may_leave_and_be_erased_after_the_removal() -> None:
-    newsletter = make_newsletter()
-    issue = make_ended(newsletter)
-    leaves, erased = Subscription.objects.filter(newsletter=newsletter).order_by("pk")[:2]
-    retention.archive(issue.pk)
-    token = make_token("unsubscribe", leaves.pk, issued=1)
-    assert Client().post(f"/u/{token}", {"List-Unsubscribe": "One-Click"}).status_code == 200
-    assert Subscription.objects.get(pk=leaves.pk).state == "unsubscribed"
-    erase_subscriber(erased.subscriber)
-    assert measure(issue).accounted
-
-
-def test_a_deleted_newsletter_is_purged_with_its_archived_issues(monkeypatch: pytest.MonkeyPatch) -> None:
-    newsletter = make_newsletter()
-    archived, begun = make_ended(newsletter), make_ended(newsletter)
-    retention.archive(archived.pk)
-    monkeypatch.setattr(retention, "SLICE_SECONDS", 0.0)
-    retention.archive(begun.pk)
-    newsletters.delete_newsletter(newsletter)
-    assert retention.due_ids(5) == []
-    newsletters.purge(newsletter.pk)
-    assert not Issue.objects.exists()
-    assert not Delivery.objects.exists()
 
 
 @pytest.mark.django_db(transaction=True)
@@ -318,8 +245,8 @@ def test_two_processes_at_once_do_no_harm() -> None:
     def work() -> None:
         try:
             gate.wait(timeout=10)
-            while retention.due_ids(1):
-                removed.append(retention.archive(issue.pk))
+            while retention.due_ids(0):
+                removed.append(archive(issue))
         except BaseException as error:  # noqa: BLE001  # whatever it was, the test must see it
             failures.append(error)
         finally:
