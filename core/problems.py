@@ -51,6 +51,7 @@ WORDS = {
     "string_type": ("wrong_type", "Must be text."),
     "int_type": ("wrong_type", "Must be a whole number."),
     "int_parsing": ("wrong_type", "Must be a whole number."),
+    "float_type": ("wrong_type", "Must be a number."),
     "bool_type": ("wrong_type", "Must be true or false."),
     "list_type": ("wrong_type", "Must be a list."),
     "dict_type": ("wrong_type", "Must be an object."),

@@ -6,17 +6,39 @@ from datetime import datetime
 from typing import Annotated
 
 from ninja import Router, Status
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from accounts.access import ApiRequest
 from accounts.models import Scope
+from core.text_types import LEFT_OUT, StrictInput
 from newsletters.api import visible
-from newsletters.api.contract import ListQuery, Page, StrictQuery, contract, listed
+from newsletters.api.contract import JSON_BODY, ListQuery, Page, StrictQuery, changes_of, contract, listed
 from newsletters.api.output import Output
 from newsletters.models import SenderIdentity
-from newsletters.publishing.senders import is_usable, request_verification
+from newsletters.publishing.senders import (
+    LEAST_RATE,
+    MOST_CONNECTIONS,
+    MOST_RATE,
+    is_usable,
+    request_verification,
+    update_sender,
+)
 
 router = Router(tags=["Senders"])
+
+Rate = Annotated[float, Field(ge=LEAST_RATE, le=MOST_RATE, examples=[14])]
+MAX_RATE = "How many mails may begin in a second, from all workers together, from 1/3600 on; null for no limit."
+Connections = Annotated[int, Field(ge=1, le=MOST_CONNECTIONS, examples=[20])]
+MAX_CONNECTIONS = "How many connections to the relay may be open at once, from all workers together; null for no limit."
+
+
+class SenderPatch(StrictInput):
+    """What to change; fields that are left out stay as they are."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"max_rate": 14, "max_connections": 20}]})
+
+    max_rate: Rate | None = Field(default=LEFT_OUT, description=MAX_RATE)
+    max_connections: Connections | None = Field(default=LEFT_OUT, description=MAX_CONNECTIONS)
 
 
 class SenderOut(Output):
@@ -26,6 +48,8 @@ class SenderOut(Output):
     address: str = Field(examples=["news@example.org"])
     verified: bool = Field(description="Whether issues may be sent from it.")
     verified_at: datetime | None = Field(description="When the link was opened; null when the domain is allowed.")
+    max_rate: float | None = Field(description=MAX_RATE)
+    max_connections: int | None = Field(description=MAX_CONNECTIONS)
     created_at: datetime
 
     @classmethod
@@ -55,8 +79,21 @@ def list_senders(request: ApiRequest, query: Annotated[ListQuery, StrictQuery(..
     summary="Get a sender identity",
 )
 def get_sender(request: ApiRequest, sender_id: str) -> SenderOut:
-    """One From address and whether it is verified."""
+    """One From address, whether it is verified, and its limits."""
     return SenderOut.of(visible.find(visible.senders(request.auth), "snd", sender_id))
+
+
+@router.patch(
+    "/senders/{sender_id}",
+    **contract(Scope.NEWSLETTERS_WRITE, SenderOut, *JSON_BODY, 404),
+    operation_id="update_sender",
+    summary="Change a sender's limits",
+)
+def update(request: ApiRequest, sender_id: str, body: SenderPatch) -> SenderOut:
+    """Workers follow within seconds, also in the middle of an issue; a rate within one."""
+    rows = visible.senders(request.auth)
+    update_sender(visible.find(rows, "snd", sender_id), **changes_of(body))
+    return SenderOut.of(visible.find(rows, "snd", sender_id))
 
 
 @router.post(

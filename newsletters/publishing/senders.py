@@ -1,20 +1,27 @@
-"""Who may send: From addresses are verified by a link mailed to them, or lie in a domain of the operator's."""
+"""Who may send, and how fast: From addresses are verified by a link mailed to them, or lie in an operator's domain."""
 
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
+import structlog
 from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Now
 
 from accounts.models import Publisher
-from core.errors import NotFoundError
+from core.errors import NotFoundError, invalid_field
 from newsletters.audience.addresses import canonical
 from newsletters.delivery import notices
 from newsletters.models import Notice, NoticeKind, SenderIdentity
 
+log = structlog.get_logger(__name__)
+
 VERIFICATION_PAUSE = timedelta(minutes=15)
+# One mail an hour is the slowest that means anything.
+LEAST_RATE, MOST_RATE = 1 / 3600, 100_000
+MOST_CONNECTIONS = 1_000
 
 
 def identify(publisher: Publisher, address: str) -> SenderIdentity:
@@ -52,6 +59,22 @@ def verify(sender_id: int) -> SenderIdentity:
     if sender is None:
         raise NotFoundError("not_found", "There is no such sender.")
     return sender
+
+
+def update_sender(sender: SenderIdentity, **changes: Any) -> None:
+    """Change `max_rate` (mails a second), `max_connections`, or both; None for no limit.
+
+    Workers follow within seconds, also in the middle of an issue. Raises InvalidError `out_of_range`, and
+    NotFoundError when the sender is gone.
+    """
+    rate, connections = changes.get("max_rate"), changes.get("max_connections")
+    if rate is not None and not LEAST_RATE <= rate <= MOST_RATE:
+        raise invalid_field("/max_rate", "out_of_range", f"From one mail an hour, 1/3600, to {MOST_RATE:,} a second.")
+    if connections is not None and not 1 <= connections <= MOST_CONNECTIONS:
+        raise invalid_field("/max_connections", "out_of_range", f"From 1 to {MOST_CONNECTIONS:,} connections at once.")
+    if SenderIdentity.objects.filter(pk=sender.pk).update(**changes) != 1:
+        raise NotFoundError("not_found", "There is no such object.")
+    log.info("sender_limits_changed", sender=sender.pk, **changes)
 
 
 def is_usable(sender: SenderIdentity) -> bool:

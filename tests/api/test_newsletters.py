@@ -40,7 +40,15 @@ def test_an_answer_shows_these_fields_and_no_others(api: Api) -> None:
         "created_at",
         "updated_at",
     }
-    assert set(made["sender"]) == {"id", "address", "verified", "verified_at", "created_at"}
+    assert set(made["sender"]) == {
+        "id",
+        "address",
+        "verified",
+        "verified_at",
+        "max_rate",
+        "max_connections",
+        "created_at",
+    }
 
 
 def test_a_known_address_is_the_same_sender(api: Api) -> None:
