@@ -15,7 +15,17 @@ from pydantic_core import to_json
 from accounts.access import KeyBearer
 from core import problems
 from core.strict_json import StrictParser
-from newsletters.api import deliveries, imports, issues, newsletters, senders, sending, subscribers, subscriptions
+from newsletters.api import (
+    deliveries,
+    destinations,
+    imports,
+    issues,
+    newsletters,
+    senders,
+    sending,
+    subscribers,
+    subscriptions,
+)
 
 DESCRIPTION = """\
 Publish newsletters and follow every mail to its end.
@@ -36,6 +46,7 @@ ROUTERS = [
     issues.router,
     sending.router,
     deliveries.router,
+    destinations.router,
 ]
 
 

@@ -96,6 +96,7 @@ DELIVERY_LANES = _reader.whole("DELIVERY_LANES", 32, most=1000)
 DELIVERY_LEASE_SECONDS = _reader.whole("DELIVERY_LEASE_SECONDS", 60, least=2, most=3600)
 DELIVERY_SLICE_SECONDS = _reader.whole("DELIVERY_SLICE_SECONDS", 20, most=120)
 DELIVERY_RETENTION_DAYS = _reader.whole("DELIVERY_RETENTION_DAYS", 0, least=0, most=36_500)
+DESTINATION_PACING = _reader.flag("DESTINATION_PACING", default=True)
 RETRY_SCALE_PERCENT = _reader.whole("RETRY_SCALE_PERCENT", 100, least=1, most=100)
 
 _reader.raise_problems()

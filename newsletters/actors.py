@@ -13,7 +13,7 @@ from core.clock import Question
 from core.doorbell import Bell
 from core.idempotency import forget_old
 from newsletters.audience import importing
-from newsletters.delivery import couriers, notices, rescue, retention
+from newsletters.delivery import couriers, destinations, notices, rescue, retention
 from newsletters.models import NoticeKind
 from newsletters.publishing import fan_out as fanning_out
 from newsletters.publishing import newsletters, sending
@@ -114,6 +114,7 @@ QUESTIONS = [
     Question(_quietly(rescue.reclaim_dead_leases), every=1.0),
     Question(_ring(import_subscribers, importing.due_ids)),
     Question(_quietly(forget_old), every=600.0),
+    Question(_quietly(destinations.forget_unused), every=600.0),
     Question(_ring(purge_newsletter, lambda: newsletters.due_for_purge(PURGES_AT_ONCE)), every=10.0),
     # The actor looks for what is due: with many issues that takes longer than the clock may wait.
     Question(_ring(archive_issues, retention.oldest_issue), every=120.0),

@@ -1,6 +1,7 @@
 """The admin's pages, one module a noun. Buttons call the same functions as the API."""
 
 from newsletters.admin.deliveries import DeliveryAdmin
+from newsletters.admin.destinations import DestinationAdmin
 from newsletters.admin.imports import ImportAdmin
 from newsletters.admin.issues import IssueAdmin
 from newsletters.admin.newsletters import NewsletterAdmin
@@ -11,6 +12,7 @@ from newsletters.admin.suppressions import SuppressionAdmin
 
 __all__ = [
     "DeliveryAdmin",
+    "DestinationAdmin",
     "ImportAdmin",
     "IssueAdmin",
     "NewsletterAdmin",

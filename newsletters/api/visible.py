@@ -10,7 +10,17 @@ from accounts.access import Principal
 from core.errors import NotFoundError
 from core.public_ids import decode
 from core.tokens import InvalidTokenError, open_sealed_id
-from newsletters.models import Delivery, Import, Issue, Newsletter, SenderIdentity, Subscriber, Subscription
+from newsletters.delivery.destinations import CLOSED
+from newsletters.models import (
+    Delivery,
+    Destination,
+    Import,
+    Issue,
+    Newsletter,
+    SenderIdentity,
+    Subscriber,
+    Subscription,
+)
 
 M = TypeVar("M", bound=Model)
 
@@ -50,6 +60,10 @@ def deliveries(principal: Principal) -> QuerySet[Delivery]:
         issue__archived_at__isnull=True,
     )
     return mine.select_related("issue", "subscription__subscriber")
+
+
+def destinations(principal: Principal) -> QuerySet[Destination]:
+    return Destination.objects.filter(publisher=principal.publisher).annotate(closed=CLOSED)
 
 
 def find(rows: QuerySet[M], prefix: str, public_id: str) -> M:

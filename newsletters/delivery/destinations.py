@@ -28,6 +28,8 @@ MAX_REPLY = 500
 LATELY = timedelta(days=1)
 FORGOTTEN_AFTER = timedelta(days=30)
 MOST_KNOWN = 10_000
+CLOSED = models.Q(closed_until__isnull=False, closed_until__gt=Now())
+OPEN = models.Q(closed_until__isnull=True) | models.Q(closed_until__lte=Now())
 _SECOND = models.Value(timedelta(seconds=1))
 # Whatever stands around an @, also one in percent encoding or behind a quoted local part.
 _ADDRESS = re.compile(r'"[^"]*"(?:@|%40)\S*|\S*(?:@|%40)\S*', re.IGNORECASE)
@@ -52,7 +54,7 @@ def exchange(publisher_ids: Collection[int], reports: Reports) -> Snapshot:
 
 def forget_unused(limit: int = 1000) -> int:
     """Delete up to `limit` open destinations that nobody limited or touched for 30 days; return how many went."""
-    old = Destination.objects.filter(_open(), max_concurrency__isnull=True, updated_at__lt=Now() - FORGOTTEN_AFTER)
+    old = Destination.objects.filter(OPEN, max_concurrency__isnull=True, updated_at__lt=Now() - FORGOTTEN_AFTER)
     batch = list(old.values_list("pk", flat=True)[:limit])
     # Asked again in the DELETE: a person may have limited one meanwhile.
     return old.filter(pk__in=batch).delete()[0] if batch else 0
@@ -68,13 +70,9 @@ def _of(key: Key) -> models.QuerySet[Destination]:
     return Destination.objects.filter(publisher_id=publisher, domain=domain)
 
 
-def _open() -> models.Q:
-    return models.Q(closed_until__isnull=True) | models.Q(closed_until__lte=Now())
-
-
 def _recover(key: Key) -> None:
     """Forget the length of the latest closure, unless another process has closed it again."""
-    _of(key).filter(_open(), closed_seconds__gt=0).update(closed_seconds=0, closed_until=None, updated_at=Now())
+    _of(key).filter(OPEN, closed_seconds__gt=0).update(closed_seconds=0, closed_until=None, updated_at=Now())
 
 
 def _close(closures: list[tuple[Key, str]]) -> None:
@@ -88,7 +86,7 @@ def _close(closures: list[tuple[Key, str]]) -> None:
     for key, reply in kept:
         words = without_addresses(reply)
         # The guard makes two processes that close it at the same time double once.
-        if _of(key).filter(_open()).update(**_closing(), last_reply=words, last_closed_at=Now(), updated_at=Now()):
+        if _of(key).filter(OPEN).update(**_closing(), last_reply=words, last_closed_at=Now(), updated_at=Now()):
             log.warning("destination_closed", publisher=key[0], domain=key[1], reply=words)
 
 

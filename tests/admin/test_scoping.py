@@ -10,7 +10,16 @@ from django.urls import reverse
 from django_dramatiq.models import Task
 
 from accounts.models import ApiKey, User
-from newsletters.models import Delivery, DeliveryState, Import, Notice, NoticeKind, Suppression, SuppressionReason
+from newsletters.models import (
+    Delivery,
+    DeliveryState,
+    Destination,
+    Import,
+    Notice,
+    NoticeKind,
+    Suppression,
+    SuppressionReason,
+)
 from tests import cast
 from tests.admin.desks import Desk, sit_down
 
@@ -18,6 +27,7 @@ LISTS = (
     "accounts_apikey",
     "accounts_publisher",
     "newsletters_delivery",
+    "newsletters_destination",
     "newsletters_import",
     "newsletters_issue",
     "newsletters_newsletter",
@@ -39,10 +49,12 @@ def furnish(desk: Desk) -> dict[str, int]:
         publisher=desk.publisher, address_digest=bytes(32), reason=SuppressionReason.MANUAL
     )
     imported = Import.objects.create(newsletter=desk.newsletter, consent_source="a list")
+    destination = Destination.objects.create(publisher=desk.publisher, domain="example.net")
     return {
         "accounts_apikey": key.pk,
         "accounts_publisher": desk.publisher.pk,
         "newsletters_delivery": delivery.pk,
+        "newsletters_destination": destination.pk,
         "newsletters_import": imported.pk,
         "newsletters_issue": issue.pk,
         "newsletters_newsletter": desk.newsletter.pk,

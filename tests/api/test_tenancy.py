@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 
 from accounts.models import ApiKey, Scope
 from config.api import api as courant
-from newsletters.models import Delivery, DeliveryState, Import, ImportRowError
+from newsletters.models import Delivery, DeliveryState, Destination, Import, ImportRowError
 from tests import cast
 from tests.api.fixtures import Api, ask, code_of, row_counts
 
@@ -70,6 +70,7 @@ def make_ids(make_api: Callable[..., Api]) -> Callable[[Api], dict[str, str]]:
         imported = Import.objects.create(newsletter=newsletter, consent_source="form")
         ImportRowError.objects.create(audience_import=imported, line=2, code="invalid_address", detail="No.")
         delivery = Delivery.objects.create(issue=issue, subscription=reader, state=DeliveryState.QUEUED)
+        destination = Destination.objects.create(publisher=api.publisher, domain="example.net")
         return {
             "newsletter_id": newsletter.uid,
             "sender_id": newsletter.sender.uid,
@@ -78,6 +79,7 @@ def make_ids(make_api: Callable[..., Api]) -> Callable[[Api], dict[str, str]]:
             "import_id": imported.uid,
             "issue_id": issue.uid,
             "delivery_id": delivery.uid,
+            "destination_id": destination.uid,
         }
 
     return make
@@ -94,6 +96,8 @@ def test_the_document_has_the_operations_that_clients_count_on() -> None:
         "get_progress",
         "list_deliveries",
         "get_delivery",
+        "list_destinations",
+        "update_destination",
     }
 
 
@@ -187,7 +191,7 @@ def test_what_is_no_id_is_404(operation: Operation, make_api: Callable[..., Api]
         assert code_of(operation.call(api, dict.fromkeys(names, junk))) == (404, "not_found")
 
 
-@pytest.mark.parametrize("path", ["/newsletters", "/senders", "/subscribers"])
+@pytest.mark.parametrize("path", ["/newsletters", "/senders", "/subscribers", "/destinations"])
 def test_lists_show_the_callers_own_rows_only(
     path: str, make_api: Callable[..., Api], make_ids: Callable[[Api], dict[str, str]]
 ) -> None:
