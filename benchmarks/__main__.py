@@ -10,16 +10,30 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
-from benchmarks import delivery, limit, options, report, tutorial
+from benchmarks import (
+    delivery,
+    fairness,
+    fan_out,
+    imports,
+    limit,
+    options,
+    posts,
+    rate,
+    report,
+    slow,
+    tarpit,
+    tutorial,
+)
 from benchmarks.figures import Figures
 from benchmarks.stage import Stage, describe_machine
 from tests.services.environment import ROOT
 
 Part = tuple[str, Callable[[Stage], None]]
-# Each group's parts take turns; `once` groups are measured in the first round only.
+# The parts of a group take turns.
 ROUNDS: list[list[Part]] = [
     [
         ("limit", limit.measure),
@@ -27,8 +41,15 @@ ROUNDS: list[list[Part]] = [
         ("rabbitmq", lambda stage: delivery.measure(stage, stage.rabbitmq)),
         ("redis", lambda stage: delivery.measure(stage, stage.redis)),
     ],
+    [("slow", slow.measure)],
+    [("imports", imports.measure)],
+    [("posts", posts.measure), ("fan_out", fan_out.measure)],
 ]
 ONCE: list[Part] = [
+    ("memory", fan_out.measure_memory),
+    ("fairness", fairness.measure),
+    ("rate", rate.measure),
+    ("tarpit", tarpit.measure),
     ("statements", delivery.count_statements),
 ]
 
@@ -56,6 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print("\n".join(["", *report.table(figures)]))
             if chosen.json:
                 figures.write(chosen.json)
+    if figures.failed:
+        sys.exit(f"failed: {'; '.join(figures.failed)}")
 
 
 def _measure_all(stage: Stage) -> None:
@@ -70,9 +93,13 @@ def _measure_all(stage: Stage) -> None:
 
 def _measure(stage: Stage, part: Part, turn: str) -> None:
     name, measure = part
-    if stage.options.wants(name):
+    if name in stage.options.parts:
         print(f"{time.strftime('%H:%M:%S')}  {name}, {turn}", file=sys.stderr, flush=True)
-        measure(stage)
+        try:
+            measure(stage)
+        except Exception:  # noqa: BLE001  # the other parts are worth having
+            traceback.print_exc()
+            stage.figures.failed.append(f"{name}, {turn}")
 
 
 if __name__ == "__main__":

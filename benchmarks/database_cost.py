@@ -14,9 +14,9 @@ SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0'), xact_commit + xact_r
 FROM pg_stat_database WHERE datname = current_database()
 """
 STATEMENTS: LiteralString = """
-SELECT calls, rows, total_exec_time, wal_bytes, regexp_replace(query, '\\s+', ' ', 'g')
+SELECT calls, rows, total_exec_time, wal_bytes, ltrim(regexp_replace(query, '\\s+', ' ', 'g'))
 FROM pg_stat_statements s JOIN pg_database d ON d.oid = s.dbid AND d.datname = current_database()
-WHERE query NOT ILIKE '%pg_stat%' AND query NOT LIKE 'SELECT state FROM newsletters_issue%'
+WHERE query NOT ILIKE '%pg_stat%' AND query NOT LIKE 'SELECT $1 FROM newsletters_issue%'
 ORDER BY total_exec_time DESC
 """
 

@@ -28,10 +28,11 @@ KEYS = (
 
 @dataclass
 class Figures:
-    """Values by name in the order of the rounds, and remarks for below the table."""
+    """Values by name in the order of the rounds, remarks for below the table, and parts that failed."""
 
     values: dict[str, list[float]] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
 
     def add(self, name: str, value: float) -> None:
         """Note one round's value."""

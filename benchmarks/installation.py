@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Any, LiteralString
 
 import psycopg
 
@@ -32,6 +33,11 @@ BODY = (
     + "[All issues](https://gazette.example/archive?a=1&b=2)\n"
 )
 WARM_UP_READERS = 500
+SENT = """
+SELECT count(*), extract(epoch FROM i.finished_at), extract(epoch FROM min(d.settled_at))
+FROM newsletters_issue i JOIN newsletters_delivery d ON d.issue_id = i.id AND d.state = 'sent'
+WHERE i.id = %s GROUP BY i.id
+"""
 
 
 @dataclass(frozen=True)
@@ -113,8 +119,7 @@ class Installation:
             worker.stop()
 
     def _clock_holder(self) -> object:
-        row = self.connection.execute("SELECT holder FROM core_clocklease").fetchone()
-        return row and row[0]
+        return self.ask("SELECT max(holder::text) FROM core_clocklease")[0]
 
     def post_send(self, issue: Row) -> tuple[float, float]:
         """Send an issue; return when the request began (seconds since the epoch) and what it took."""
@@ -129,13 +134,7 @@ class Installation:
         """Send an issue and wait until it is sent."""
         began, took = self.post_send(issue)
         self.wait_for(issue, "state = 'sent'", "the issue is sent", seconds=seconds)
-        row = self.connection.execute(
-            "SELECT count(*), extract(epoch FROM i.finished_at), extract(epoch FROM min(d.settled_at)) "
-            "FROM newsletters_issue i JOIN newsletters_delivery d ON d.issue_id = i.id AND d.state = 'sent' "
-            "WHERE i.id = %s GROUP BY i.id",
-            [issue.pk],
-        ).fetchone()
-        assert row is not None
+        row = self.ask(SENT, issue.pk)
         return Sent(row[0], float(row[1]) - began, took, float(row[2]) - began)
 
     def wait_for(self, issue: Row, condition: str, what: str, *, seconds: float) -> None:
@@ -149,6 +148,20 @@ class Installation:
             wait_until(holds, what, seconds=seconds, pause=0.05)
         except ServiceError as error:
             raise ServiceError(f"{error}\n{self.site.logs()}") from error
+
+    def pause(self, issue: Row, *, may_be_sent: bool = False) -> None:
+        """Pause an issue and wait until no mail of it is in flight."""
+        answer = self.site.call("POST", f"/issues/{issue.uid}/pause")
+        if answer.status >= HTTPStatus.BAD_REQUEST and not (may_be_sent and answer.status == HTTPStatus.CONFLICT):
+            raise ServiceError(f"pause: {answer.status} {answer.body.decode()}")
+        leased = "SELECT count(*) FROM newsletters_delivery WHERE issue_id = %s AND state = 'sending'"
+        wait_until(lambda: self.ask(leased, issue.pk)[0] == 0, "no mail is in flight", seconds=60, pause=0.1)
+
+    def ask(self, question: LiteralString, *values: object) -> tuple[Any, ...]:
+        """Return the one row that answers an SQL question."""
+        row = self.connection.execute(question, values).fetchone()
+        assert row is not None
+        return row
 
     def forget_issues(self) -> None:
         """End every issue and empty the ledger, so that the next part begins like the first."""

@@ -14,7 +14,6 @@ PARTS = {
     "rabbitmq": "c",
     "redis": "d",
     "fan_out": "e",
-    "first_mail": "f",
     "memory": "g",
     "slow": "h",
     "posts": "i",
@@ -44,10 +43,6 @@ class Options:
     lanes: str = ""
     json: Path | None = None
 
-    def wants(self, *parts: str) -> bool:
-        """Say whether at least one of these parts is to be measured."""
-        return bool(self.parts & set(parts))
-
 
 def parse(arguments: Sequence[str] | None = None) -> Options:
     """Return what the command line asks for; ends the program with a message when that is nonsense."""
@@ -75,7 +70,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
 
 
 def _parts(text: str) -> frozenset[str]:
-    by_letter = {letter: name for name, letter in PARTS.items() if letter}
+    by_letter = {letter: name for name, letter in PARTS.items() if letter} | {"f": "fan_out"}
     asked = [by_letter.get(word, word) for word in text.replace(",", " ").split()]
     unknown = sorted(set(asked) - set(PARTS))
     if unknown or not asked:

@@ -6,13 +6,14 @@ from typing import LiteralString
 
 import psycopg
 
-# As in a real list: two large providers, and 500 small domains for the rest. Product pacing works by domain.
+# As in a real list: two large providers, and 500 small domains for the rest, since pacing works by domain. The
+# tarpit's readers change nothing in the mix of the others.
 ADDRESS: LiteralString = """
     %(prefix)s || '-' || g || '@' || CASE
         WHEN g %% 5 = 0 AND %(tarpit)s::text IS NOT NULL THEN %(tarpit)s::text
-        WHEN g %% 10 IN (1, 3, 6) THEN 'largest.example.org'
-        WHEN g %% 10 IN (4, 8) THEN 'second.example.org'
-        ELSE 'd' || g %% 500 || '.example.net' END
+        WHEN o.n %% 10 IN (1, 3, 6) THEN 'largest.example.org'
+        WHEN o.n %% 10 IN (4, 8) THEN 'second.example.org'
+        ELSE 'd' || o.n %% 500 || '.example.net' END
 """
 # Ids are given out beforehand, so that the three tables are filled by three plain statements. Public ids
 # ascend, as the product's own UUIDs of version 7 do.
@@ -22,7 +23,8 @@ INSERT INTO newsletters_subscriber
     (id, public_id, publisher_id, address, address_key, address_digest, name, attributes, updated_at)
 SELECT %(first)s + g, (lpad(to_hex(%(first)s + g), 32, '0'))::uuid, %(publisher)s, a.address, a.address,
     sha256(a.address::bytea), 'Reader ' || g, '{}', now()
-FROM generate_series(1, %(readers)s) g, LATERAL (SELECT """
+FROM generate_series(1, %(readers)s) g,
+    LATERAL (SELECT CASE WHEN %(tarpit)s::text IS NULL THEN g ELSE g - g / 5 END AS n) o, LATERAL (SELECT """
     + ADDRESS
     + """ AS address) a
 """
@@ -49,6 +51,8 @@ def add_readers(
     connection: psycopg.Connection, newsletter_id: int, *, readers: int, prefix: str, tarpit: str | None = None
 ) -> None:
     """Give a newsletter so many active readers, with new addresses; every fifth is at `tarpit` if there is one."""
+    if readers == 0:
+        return
     row = connection.execute(
         "SELECT publisher_id FROM newsletters_newsletter WHERE id = %s", [newsletter_id]
     ).fetchone()

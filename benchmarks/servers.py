@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TypeVar
+
+from psycopg import sql
 
 from tests.services.postgresql import Postgresql
 from tests.services.processes import Program, Service, answers, find_program
@@ -19,10 +23,19 @@ class MeasuredPostgresql(Postgresql):
 
     def __init__(self) -> None:
         super().__init__(durable=True)
-        self._settings = self._settings | {
-            "shared_preload_libraries": "pg_stat_statements",
-            "pg_stat_statements.track": "none",
-        }
+        self._settings = self._settings | {"shared_preload_libraries": "pg_stat_statements"}
+
+    def start(self) -> None:
+        super().start()
+        # Not on the command line, which would outrank what `database_cost.count_statements` says later.
+        with self.connect() as connection:
+            connection.execute("ALTER SYSTEM SET pg_stat_statements.track = 'none'")
+            connection.execute("SELECT pg_reload_conf()")
+
+    def drop_database(self, name: str) -> None:
+        """Remove a database, ending whoever still uses it."""
+        with self.connect() as connection:
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
     def facts(self) -> str:
         """Return the settings that decide about speed, as one line."""
@@ -54,6 +67,27 @@ class PlainSink(Service):
         command = [find_program("smtp-sink", "postfix"), *(["-u", "nobody"] if os.geteuid() == 0 else [])]
         command += ["-M", str(self._quit_after)] if self._quit_after else []
         command += [f"127.0.0.1:{self.port}", SINK_BACKLOG]
+        self.program = Program(command, log=self.folder / "sink.log", environment=os.environ)
+        self.program.wait_ready(lambda: answers(self.port), seconds=20)
+
+
+class SlowSink(Service):
+    """A server that answers each command after a delay: `benchmarks/slow_sink.py`."""
+
+    name = "slow-sink"
+
+    def __init__(self, *, delay: float, tarpit: str = "", tarpit_delay: float = 0.0) -> None:
+        super().__init__()
+        self.delay = delay
+        self._tarpit = [tarpit, str(tarpit_delay)]
+
+    @property
+    def url(self) -> str:
+        return f"smtp://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        program = Path(__file__).with_name("slow_sink.py")
+        command = [sys.executable, str(program), str(self.port), str(self.delay), *self._tarpit]
         self.program = Program(command, log=self.folder / "sink.log", environment=os.environ)
         self.program.wait_ready(lambda: answers(self.port), seconds=20)
 

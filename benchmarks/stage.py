@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import pathlib
 import secrets
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -13,13 +15,14 @@ from benchmarks.figures import Figures
 from benchmarks.installation import Installation, Row
 from benchmarks.mail import Mail
 from benchmarks.options import Options
-from benchmarks.servers import MeasuredPostgresql, PlainSink, running
-from tests.services.processes import Service
+from benchmarks.servers import MeasuredPostgresql, PlainSink, SlowSink, running
 from tests.services.rabbitmq import Rabbitmq
 from tests.services.redis_server import RedisServer
 from tests.services.site import Site
 
 BLUEPRINT = "blueprint"
+SLOW_SECONDS = 0.02
+THOUSAND = 1_000
 # Empty is the product's own default; tests shorten these.
 DEFAULTS = ("DELIVERY_LEASE_SECONDS", "DELIVERY_SLICE_SECONDS", "RETRY_SCALE_PERCENT", "LOG_LEVEL")
 
@@ -55,9 +58,26 @@ class Stage:
         return self._stack.enter_context(running(PlainSink()))
 
     @functools.cached_property
+    def slow_sink(self) -> SlowSink:
+        return self._stack.enter_context(running(SlowSink(delay=SLOW_SECONDS)))
+
+    @functools.cached_property
     def readers(self) -> Row:
         """The newsletter of (c) and (d)."""
         return self.installation("readers", broker=self.rabbitmq).newsletter(self.options.readers)
+
+    @functools.cached_property
+    def slow_readers(self) -> Row:
+        return self.installation("readers", broker=self.rabbitmq).newsletter(self.options.slow_readers)
+
+    @functools.cached_property
+    def million(self) -> Row:
+        return self.installation("million", broker=self.rabbitmq).newsletter(self.options.many_readers)
+
+    @functools.cached_property
+    def thousand(self) -> Row:
+        """A small newsletter beside the large one."""
+        return self.installation("million", broker=self.rabbitmq).newsletter(THOUSAND)
 
     @functools.cached_property
     def mail(self) -> Mail:
@@ -66,33 +86,46 @@ class Stage:
             f"Workers: {facts['processes']} processes of {facts['threads']} threads and {facts['lanes']} lanes. "
             f"Mails: {facts['bytes']:,.0f} bytes on average."
         )
-        self.figures.add("mail_bytes", facts["bytes"])
-        return Mail(facts["bytes"], facts["sample"].encode("ascii"), facts["sender"], facts["address"], facts["name"])
-
-    def start(self, service: Service) -> None:
-        """Start a server that one part alone needs."""
-        self._stack.enter_context(running(service))
+        return Mail(
+            size=facts["bytes"],
+            sample=facts["sample"].encode("ascii"),
+            sender=facts["sender"],
+            address=facts["address"],
+            name=facts["name"],
+            connections=facts["processes"] * facts["lanes"],
+        )
 
     def installation(
-        self, database: str, *, broker: Rabbitmq | RedisServer | None = None, email_url: str = "", **variables: str
+        self, database: str, *, broker: Rabbitmq | RedisServer, email_url: str = "", **variables: str
     ) -> Installation:
-        """Return Courant on a database of its own or of an earlier installation, its web process running.
-
-        Without a broker it has no use for one.
-        """
-        broker_url = broker.url if broker else "memory://"
+        """Return Courant on a database of its own or of an earlier installation, its web process running."""
         email_url = email_url or self.sink.url
-        name = (database, broker_url, email_url)
+        name = (database, broker.url, email_url)
         if name not in self._installations:
-            site = self._site(self._database(database), broker_url, email_url, **variables)
-            site.key = self._api_key
-            self._stack.callback(site.stop)
-            site.start_web()
-            connection = self._stack.enter_context(self.postgresql.connect(database))
-            roots = {"PostgreSQL": self.postgresql.running.pid}
-            roots |= {"broker": broker.running.pid} if broker else {}
-            self._installations[name] = Installation(site, connection, roots)
+            self._installations[name] = self._install(self._stack, database, broker, email_url, **variables)
         return self._installations[name]
+
+    @contextlib.contextmanager
+    def own_installation(
+        self, database: str, *, broker: Rabbitmq | RedisServer, email_url: str = "", **variables: str
+    ) -> Iterator[Installation]:
+        """Give an installation that goes, with its database, when the block ends."""
+        try:
+            with ExitStack() as stack:
+                yield self._install(stack, database, broker, email_url or self.sink.url, **variables)
+        finally:
+            if self._databases.pop(database, ""):
+                self.postgresql.drop_database(database)
+
+    def _install(
+        self, stack: ExitStack, database: str, broker: Rabbitmq | RedisServer, email_url: str, **variables: str
+    ) -> Installation:
+        site = self._site(self._database(database), broker.url, email_url, **variables)
+        stack.callback(site.stop)
+        site.key = self._api_key
+        site.start_web()
+        connection = stack.enter_context(self.postgresql.connect(database))
+        return Installation(site, connection, {"PostgreSQL": self.postgresql.running.pid, "broker": broker.running.pid})
 
     def _site(self, database_url: str, broker_url: str, email_url: str, **variables: str) -> Site:
         return Site(
