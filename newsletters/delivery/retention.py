@@ -105,7 +105,6 @@ def _due() -> models.QuerySet[Issue]:
     # The rows of a deleted newsletter are its purge's business.
     return Issue.objects.filter(
         state__in=ENDED,
-        started_at__isnull=False,
         fan_out_done_at__isnull=False,
         finished_at__lte=Now() - datetime.timedelta(days=days),
         newsletter__deleted_at__isnull=True,
