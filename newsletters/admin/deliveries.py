@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 from django.http import HttpRequest
 from django.utils.text import Truncator
 
@@ -56,7 +56,9 @@ class DeliveryAdmin(BaseAdmin[Delivery]):
             return queryset, False
         # A whole address and a beginning can both use the index; "contains" would read every reader.
         lookup = "" if "@" in term else "__startswith"
-        return queryset.filter(**{f"subscription__subscriber__address_key{lookup}": term}), False
+        # The ledger's index begins with the issue.
+        readers = queryset.filter(issue__newsletter=F("subscription__newsletter"))
+        return readers.filter(**{f"subscription__subscriber__address_key{lookup}": term}), False
 
     @admin.display(description="reader")
     def address(self, row: Delivery) -> str:

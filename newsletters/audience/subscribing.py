@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
+from django.db.models import F
 from django.db.models.functions import Now
 
 from core.errors import ConflictError, GoneError, NotFoundError, invalid_field
@@ -172,12 +173,12 @@ def erase_subscriber(subscriber: Subscriber) -> None:
             return
         # And so that no line comes into a consent log after those that the deletion has found.
         places = Subscription.objects.select_for_update().filter(subscriber=subscriber).order_by("pk")
-        ledger = Delivery.objects.filter(subscription__in=list(places.values_list("pk", flat=True)))
-        ledger.filter(state=DeliveryState.QUEUED).update(
+        # The ledger's index begins with the issue.
+        ledger = Delivery.objects.filter(issue__newsletter=F("subscription__newsletter"))
+        ledger.filter(subscription__in=list(places.values_list("pk", flat=True)), state=DeliveryState.QUEUED).update(
             state=DeliveryState.SUPPRESSED, reason="erased", settled_at=Now()
         )
-        # A relay's reply often quotes the address.
-        ledger.update(merge=None, reply_text=None)
+        # The database itself forgets the readers' values in the ledger (migration 0004).
         subscriber.delete()
 
 

@@ -51,7 +51,8 @@ def plans(act: Callable[[], object]) -> str:
 def test_the_search_walks_from_issue_to_issue_by_the_index(issues: list[Issue]) -> None:
     for ask in (retention.oldest_issue, lambda: retention.due_ids(issues[0].pk)):
         plan = plans(ask)
-        assert "using delivery_by_issue on newsletters_delivery" in plan
+        # Two indexes begin with the issue.
+        assert "Index Only Scan using delivery_" in plan
         assert "Seq Scan on newsletters_delivery" not in plan
     assert len(retention.due_ids(issues[0].pk)) == 20
 

@@ -117,7 +117,8 @@ FROM unnest($1::bigint[], $2::int[]) AS v(id, least)
     JOIN newsletters_subscription s ON s.id = d.subscription_id
     JOIN newsletters_subscriber r ON r.id = s.subscriber_id
 WHERE v.least = 1 OR v.least <= (
-    SELECT count(*) FROM newsletters_delivery b JOIN newsletters_subscription bs ON bs.id = b.subscription_id
+    SELECT count(*) FROM newsletters_subscription bs JOIN newsletters_issue bi ON bi.newsletter_id = bs.newsletter_id
+        JOIN newsletters_delivery b ON b.issue_id = bi.id AND b.subscription_id = bs.id
     WHERE bs.subscriber_id = r.id AND b.state = 'bounced' AND b.reason = d.reason)
 ON CONFLICT DO NOTHING
 """,
