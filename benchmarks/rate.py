@@ -39,7 +39,7 @@ def measure(stage: Stage) -> None:
                 time.sleep(max(0.0, began + number + 1 - time.monotonic()))
                 counts.append(sink.count())
             took = time.monotonic() - began
-            courant.pause(issue)
+            courant.pause(issue, may_be_sent=True)
     rate = (counts[-1] - counts[0]) / took
     by_second = [after - before for before, after in itertools.pairwise(counts)]
     stage.figures.add("rate_per_s", rate)
