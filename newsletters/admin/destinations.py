@@ -9,6 +9,8 @@ from django.contrib import admin
 from django.contrib.admin.widgets import AdminIntegerFieldWidget
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.formats import localize
+from django.utils.timezone import localtime
 
 from accounts.admin import BaseAdmin, JourneyForm, Step
 from newsletters.delivery.destinations import CLOSED, OPEN
@@ -101,6 +103,6 @@ class DestinationAdmin(BaseAdmin[Destination]):
     def limit(self, row: Destination) -> int:
         return row.max_concurrency or CAP
 
-    @admin.display(description="closed until", ordering="closed_until", empty_value="open")
-    def opens(self, row: Any) -> Any:
-        return row.closed_until if row.closed else None
+    @admin.display(description="closed until", ordering="closed_until")
+    def opens(self, row: Any) -> str:
+        return str(localize(localtime(row.closed_until))) if row.closed else "open"

@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 from django.conf import settings
-from django.db import models
+from django.db import models, transaction
 from django.db.models.functions import Greatest, Least, Now
 
 from accounts.models import Publisher
@@ -41,12 +41,12 @@ def exchange(publisher_ids: Collection[int], reports: Reports) -> Snapshot:
 
     Answers for the given publishers and those of the reports. With nothing to write it is one SELECT.
     """
-    for key in reports.recoveries:
-        _recover(key)
+    if reports.recoveries:
+        _recover(reports.recoveries)
     if reports.closures:
         _close(reports.closures)
-    for key, window in reports.windows:
-        _of(key).exclude(window=window).update(window=window, updated_at=Now())
+    if reports.windows:
+        _show(reports.windows)
     asked = {*publisher_ids, *(publisher for (publisher, _), _ in reports.closures)}
     asked |= {publisher for publisher, _ in reports.recoveries}
     return Snapshot(frozenset(asked), _known(asked))
@@ -70,16 +70,25 @@ def _of(key: Key) -> models.QuerySet[Destination]:
     return Destination.objects.filter(publisher_id=publisher, domain=domain)
 
 
-def _recover(key: Key) -> None:
-    """Forget the length of the latest closure, unless another process has closed it again."""
-    _of(key).filter(OPEN, closed_seconds__gt=0).update(closed_seconds=0, closed_until=None, updated_at=Now())
+# Each of these is one transaction, which takes its rows in one order so that two processes never wait for each other.
+@transaction.atomic
+def _recover(keys: list[Key]) -> None:
+    """Forget the lengths of the latest closures, unless another process has closed one again."""
+    for key in sorted(keys):
+        _of(key).filter(OPEN, closed_seconds__gt=0).update(closed_seconds=0, closed_until=None, updated_at=Now())
 
 
+@transaction.atomic
+def _show(windows: list[tuple[Key, int]]) -> None:
+    for key, window in sorted(windows):
+        _of(key).exclude(window=window).update(window=window, updated_at=Now())
+
+
+@transaction.atomic
 def _close(closures: list[tuple[Key, str]]) -> None:
     """Close destinations, each for twice as long as the last time; one that is closed already stays as it is."""
     publishers = {publisher for (publisher, _), _ in closures}
     there = set(Publisher.objects.filter(pk__in=publishers).values_list("pk", flat=True))
-    # In one order everywhere, so that two processes never wait for each other.
     kept = sorted((key, reply) for key, reply in closures if key[0] in there)
     rows = [Destination(publisher_id=publisher, domain=domain) for (publisher, domain), _ in kept]
     Destination.objects.bulk_create(rows, ignore_conflicts=True)
@@ -113,6 +122,10 @@ def _known(publisher_ids: Collection[int]) -> list[Known]:
         Destination.objects.filter(of_interest, publisher_id__in=publisher_ids)
         .annotate(left=left)
         .values_list("publisher_id", "domain", "max_concurrency", "left", "closed_seconds")
+    )
+    # When there are too many, a person's limits come first and old closures last.
+    rows = rows.order_by(
+        models.F("max_concurrency").asc(nulls_last=True), models.F("last_closed_at").desc(nulls_last=True)
     )
     return [
         Known((publisher, domain), limit, max(0.0, left.total_seconds()) if left else 0.0, seconds)

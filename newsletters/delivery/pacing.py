@@ -234,9 +234,11 @@ class Pacing:
         if now < self._windows_due:
             return []
         self._windows_due = now + WINDOWS_SECONDS
-        changed = []
+        changed: list[tuple[Key, int]] = []
         for key, known in self._known.items():
             window = self._windows.get(key)
+            if len(changed) == REPORTS_AT_ONCE:
+                break
             if window is not None and window.size != window.reported:
                 window.reported = window.size
                 changed.append((key, max(1, round(window.size * (known.max_concurrency or CAP) / window.cap))))

@@ -36,6 +36,17 @@ def test_a_recovery_is_reported_until_the_database_has_taken_it() -> None:
     assert process.pacing.reports().recoveries == []
 
 
+def test_a_recovery_of_which_the_database_does_not_know_yet_is_not_undone_by_what_it_says() -> None:
+    process = Process()
+    process.learn(Known(KEY, None, 0, 600))
+    process.pacing.reports()
+    process.attempt(SENT)
+    process.pacing.learn(Snapshot(frozenset([1]), [Known(KEY, None, 0, 600)]))
+    process.attempt(SLOW, SLOW)
+    assert process.pacing.closed_seconds(KEY) == 0
+    assert process.pacing.reports().recoveries == [KEY]
+
+
 def test_a_closure_of_which_the_database_does_not_know_yet_is_not_undone_by_what_it_says() -> None:
     process = Process()
     process.pacing.reports()
@@ -146,6 +157,11 @@ def test_rows_parked_at_a_fast_destination_come_back_as_fast_as_it_answers() -> 
     waits = park(process, 1000)
     assert all(2 <= wait <= 2.3 for wait in waits[:5])
     assert all(2 + 0.01 * turn * 0.9 <= wait <= (2.5 + 0.01 * turn) * 1.11 for turn, wait in enumerate(waits))
+    for _ in range(1000):
+        process.clock.now += 0.01
+        process.pacing.settle(KEY, SENT, attempts=0)
+        process.pacing.admit(KEY)
+    assert process.pacing.park_seconds(KEY) < 2.3
 
 
 def test_rows_parked_at_a_tarpit_come_back_rarely() -> None:
