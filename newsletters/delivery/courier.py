@@ -8,31 +8,35 @@ mail that kills its worker drags no neighbour into doubt.
 from __future__ import annotations
 
 import asyncio
+import collections
 import concurrent.futures
 import contextlib
 import functools
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import structlog
 from django.db import connection
 
-from newsletters.delivery.breaker import COMPOSITION_FAILED, Breaker
+from newsletters.delivery.bounds import TEND_SECONDS, Bounds
+from newsletters.delivery.breaker import Breaker
 from newsletters.delivery.claim import claim, claim_suspect
-from newsletters.delivery.compose import Template
 from newsletters.delivery.dialects import Claimed
-from newsletters.delivery.lane import Lane, Run, release
+from newsletters.delivery.editions import Facts, load_edition, stop_issue
+from newsletters.delivery.hand import Hand
+from newsletters.delivery.lane import Lane
 from newsletters.delivery.ledger import Ledger
 from newsletters.delivery.relay import RelayPool
+from newsletters.delivery.run import Run
 from newsletters.delivery.smtp import Connection
-from newsletters.models import Edition, Issue, IssueState
+from newsletters.delivery.turns import Turns
 
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
-TOP_UP_SECONDS = 0.1
+TICK_SECONDS = 0.1
 FIRST_LANE_SECONDS = 0.005
 SOLO_WAIT_SECONDS = 0.01
 SOLO_PATIENCE_SECONDS = 5.0
@@ -40,16 +44,20 @@ SOLO_PATIENCE_SECONDS = 5.0
 STRAGGLER_SECONDS = 1.0
 STOP_SECONDS = 20.0
 TEMPLATES_KEPT = 16
+# While fan-out inserts, or readers are parked, an issue that was busy may be so again in a moment.
+LINGER_SECONDS = 1.0
+BUSY_ROWS = 500
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How much one process takes on: lanes in all, issues at once, seconds for one doorbell."""
+    """How much one process takes on: lanes in all, issues at once, seconds for one doorbell, and for a lease."""
 
     lanes: int
     issues: int
     slice_seconds: float
     lease_seconds: int
+    pacing: bool = True
 
 
 @dataclass
@@ -59,7 +67,6 @@ class Courier:
     loop: asyncio.AbstractEventLoop
     limits: Limits
     open_connection: Callable[[], Awaitable[Connection]]
-    _serving: set[int] = field(default_factory=set)
     _stragglers: set[asyncio.Task[None]] = field(default_factory=set)
     _lanes: int = 0
     _draining: bool = False
@@ -68,21 +75,29 @@ class Courier:
         self._ledger = Ledger(self.loop, lease_seconds=self.limits.lease_seconds)
         self._relay = RelayPool(self.open_connection)
         self._database = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="courier-database")
-        self._templates: dict[int, tuple[Template, str]] = {}
+        self._editions: dict[int, Facts] = {}
         self._breakers: dict[int, Breaker] = {}
         self._solo = asyncio.Lock()
+        self._turns = Turns(self.limits.issues)
+        self._bounds = Bounds(self._in_database, pacing=self.limits.pacing)
+        self._runs: set[Run] = set()
+        self._of_sender: collections.Counter[int] = collections.Counter()
+        self._tending: concurrent.futures.Future[None] | None = None
 
     def start(self) -> None:
         self._ledger.start()
+        self._tending = asyncio.run_coroutine_threadsafe(self._tend(), self.loop)
 
     def drain(self) -> None:
         """Let every lane finish the mail in its hands and give its other rows back."""
         self._draining = True
+        self.loop.call_soon_threadsafe(self._stop_runs)
 
     def stop(self) -> None:
         """Await mails in flight, close connections and end both database threads. Call when no `serve` is running."""
+        self._draining = True
         with contextlib.suppress(TimeoutError):
-            asyncio.run_coroutine_threadsafe(self._outlast_stragglers(), self.loop).result(STOP_SECONDS)
+            asyncio.run_coroutine_threadsafe(self._end(), self.loop).result(STOP_SECONDS)
         self.loop.call_soon_threadsafe(self._relay.close)
         self._ledger.stop()
         # `connection` is another object in each thread: its `close` must be looked up there.
@@ -94,11 +109,10 @@ class Courier:
 
         Raises DatabaseError when the database cannot be reached for a claim.
         """
-        if self._draining or self._solo.locked() or self._relay.resting or issue_id in self._serving:
+        if self._draining or self._solo.locked() or self._relay.resting:
             return
-        if len(self._serving) >= self.limits.issues or len(self._stragglers) >= self.limits.lanes:
+        if len(self._stragglers) >= self.limits.lanes or not self._turns.begin(issue_id):
             return
-        self._serving.add(issue_id)
         try:
             run = await self._begin(issue_id)
             if run is not None:
@@ -107,47 +121,105 @@ class Courier:
                     await self._deliver(run)
                 await self._finish(run)
         finally:
-            self._serving.discard(issue_id)
-            if self._draining and not self._serving:
+            self._turns.end(issue_id)
+            if self._draining and not self._turns.running:
                 self._relay.close()
 
     async def _begin(self, issue_id: int) -> Run | None:
-        if issue_id not in self._templates:
-            edition = await self._in_database(functools.partial(load_edition, issue_id))
-            if edition is None:
-                return None
-            while len(self._templates) >= TEMPLATES_KEPT:
-                del self._templates[next(iter(self._templates))]
-            self._templates[issue_id] = edition
-        template, on_uncertain = self._templates[issue_id]
+        facts = self._editions.get(issue_id) or await self._in_database(functools.partial(load_edition, issue_id))
+        if facts is None:
+            return None
+        while len(self._editions) >= TEMPLATES_KEPT:
+            del self._editions[next(iter(self._editions))]
+        self._editions[issue_id] = facts
         # Failures in a row are counted from slice to slice: a dead relay ends each slice at its first fault.
         breaker = self._breakers.setdefault(issue_id, Breaker())
-        return Run(issue_id, template, on_uncertain, self._ledger, self._relay, breaker)
+        throttle = self._bounds.throttle(facts.sender_id)
+        run = Run(issue_id, facts, self._ledger, self._relay, breaker, self._bounds.pacing, throttle)
+        await self._bounds.know(run)
+        return run
 
     async def _deliver(self, run: Run) -> None:
         """Keep this issue's share of the lanes busy until the slice ends or nothing is due."""
         until = time.monotonic() + self.limits.slice_seconds
-        await self._deliver_suspects(run, until)
-        lanes: set[asyncio.Task[None]] = set()
+        hand = Hand(run, functools.partial(self._claim, claim, run.issue_id))
+        lanes: dict[asyncio.Task[None], Lane] = {}
+        self._runs.add(run)
         try:
-            while True:
-                over = self._over(run, until)
-                while len(lanes) < self._share() and not (run.exhausted or over):
-                    lanes.add(asyncio.ensure_future(self._lane(run, until, index=len(lanes))))
-                if over or not lanes:
-                    return
+            await self._deliver_suspects(run, until)
+            while not self._is_over(run, until) and await self._has_work(hand, lanes):
+                hand.look_after()
+                self._adjust(run, hand, lanes)
                 # Without a proven relay one lane goes first; look again soon whether the others may follow.
-                seconds = TOP_UP_SECONDS if self._relay.proven else FIRST_LANE_SECONDS
-                done, lanes = await asyncio.wait(lanes, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+                seconds = TICK_SECONDS if self._relay.proven else FIRST_LANE_SECONDS
+                if not lanes:
+                    await asyncio.sleep(seconds)
+                    continue
+                done, _ = await asyncio.wait(lanes, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
                 for lane in done:
+                    del lanes[lane]
                     lane.result()
         finally:
             run.stop()
-            if lanes:
+            self._runs.discard(run)
+            try:
                 await self._part_with(lanes)
+            finally:
+                await hand.put_down()
 
-    async def _part_with(self, lanes: set[asyncio.Task[None]]) -> None:
+    async def _has_work(self, hand: Hand, lanes: Collection[object]) -> bool:
+        """Tell whether a slice goes on: a busy issue that has run dry may have more in a moment."""
+        if hand.exhausted and hand.claimed >= BUSY_ROWS:
+            await hand.draw()
+        if lanes:
+            return True
+        lately = time.monotonic() - hand.full_at < LINGER_SECONDS
+        return lately and (hand.claimed >= BUSY_ROWS or not hand.exhausted)
+
+    def _adjust(self, run: Run, hand: Hand, lanes: dict[asyncio.Task[None], Lane]) -> None:
+        """Start the lanes that this issue may have beside the others, or retire those that it may have no longer."""
+        sender = run.facts.sender_id
+        spare = min(
+            self._share() - len(lanes),
+            self._bounds.connections(sender) - self._of_sender[sender],
+            self._relay.room,
+        )
+        for _ in range(0 if hand.exhausted else spare):
+            lane = Lane(run, hand)
+            self._of_sender[sender] += 1
+            lanes[asyncio.ensure_future(self._work(lane))] = lane
+        if spare < 0:
+            for lane in [*lanes.values()][spare:]:
+                lane.retired = True
+            hand.wake()
+
+    async def _work(self, lane: Lane) -> None:
+        self._lanes += 1
+        try:
+            await lane.work()
+        finally:
+            self._lanes -= 1
+            self._of_sender[lane.run.facts.sender_id] -= 1
+
+    def _share(self) -> int:
+        if not self._relay.proven:
+            return 1
+        return max(1, (self.limits.lanes - len(self._stragglers)) // max(1, len(self._turns.running)))
+
+    def _is_over(self, run: Run, until: float) -> bool:
+        return (
+            run.stopped
+            or self._draining
+            or self._solo.locked()
+            or time.monotonic() >= until
+            or bool(self._relay.resting)
+            or self._turns.is_to_yield(run.issue_id)
+        )
+
+    async def _part_with(self, lanes: Collection[asyncio.Task[None]]) -> None:
         """Let lanes end; one whose mail the relay keeps waiting must not keep the issue from its next slice."""
+        if not lanes:
+            return
         done, late = await asyncio.wait(lanes, timeout=STRAGGLER_SECONDS)
         for lane in late:
             self._stragglers.add(lane)
@@ -155,61 +227,36 @@ class Courier:
         for lane in done:
             lane.result()
 
-    async def _outlast_stragglers(self) -> None:
-        if self._stragglers:
-            await asyncio.wait(self._stragglers)
-
-    def _share(self) -> int:
-        if not self._relay.proven:
-            return 1
-        return max(1, (self.limits.lanes - len(self._stragglers)) // max(1, len(self._serving)))
-
-    def _over(self, run: Run, until: float) -> bool:
-        return (
-            run.stopped
-            or self._draining
-            or self._solo.locked()
-            or time.monotonic() >= until
-            or bool(self._relay.resting)
-        )
-
-    async def _lane(self, run: Run, until: float, *, index: int) -> None:
-        def over() -> bool:
-            # When another issue has come, the lanes beyond this one's share make room.
-            return self._over(run, until) or (self._relay.proven and index >= self._share())
-
-        self._lanes += 1
-        try:
-            await Lane(run, functools.partial(self._claim, claim, run.issue_id), over).work()
-        finally:
-            self._lanes -= 1
-
     async def _deliver_suspects(self, run: Run, until: float) -> None:
-        suspects = await self._claim(claim_suspect, run.issue_id)
-        if not suspects:
+        sender = run.facts.sender_id
+        if self._bounds.connections(sender) <= self._of_sender[sender]:
             return
-        run.ledger.hold({row.delivery_id: row.lease_token for row in suspects})
+        hand = Hand(run, functools.partial(self._claim, claim_suspect, run.issue_id), most=1)
+        try:
+            if await hand.draw():
+                async with self._solo:
+                    await self._deliver_alone(Lane(run, hand), until)
+        finally:
+            await hand.put_down()
 
-        async def one_by_one(_limit: int) -> list[Claimed]:
-            taken = suspects.copy()
-            suspects.clear()
-            return taken or await self._claim(claim_suspect, run.issue_id)
+    async def _deliver_alone(self, lane: Lane, until: float) -> None:
+        patience = time.monotonic() + SOLO_PATIENCE_SECONDS
+        while self._lanes and time.monotonic() < patience:  # noqa: ASYNC110  # suspects are rare
+            await asyncio.sleep(SOLO_WAIT_SECONDS)
+        # Behind a mail that the relay keeps waiting, all others must not wait as well.
+        if self._lanes:
+            return
+        self._of_sender[lane.run.facts.sender_id] += 1
+        work = asyncio.ensure_future(self._work(lane))
+        while not work.done():
+            await asyncio.wait([work], timeout=TICK_SECONDS)
+            lane.hand.look_after()
+            lane.retired = self._draining or time.monotonic() >= until
+            if lane.retired:
+                lane.hand.wake()
+        work.result()
 
-        def over() -> bool:
-            return run.stopped or self._draining or time.monotonic() >= until
-
-        async with self._solo:
-            patience = time.monotonic() + SOLO_PATIENCE_SECONDS
-            while self._lanes and time.monotonic() < patience:  # noqa: ASYNC110  # suspects are rare
-                await asyncio.sleep(SOLO_WAIT_SECONDS)
-            # Behind a mail that the relay keeps waiting, all others must not wait as well.
-            if not self._lanes:
-                await Lane(run, one_by_one, over).work()
-        if suspects:
-            await run.ledger.turn([release(row) for row in suspects])
-        run.exhausted = False
-
-    async def _claim(self, how: Callable[[int, int], list[Claimed]], issue_id: int, limit: int = 1) -> list[Claimed]:
+    async def _claim(self, how: Callable[[int, int], list[Claimed]], issue_id: int, limit: int) -> list[Claimed]:
         return await self._in_database(functools.partial(how, issue_id, limit))
 
     async def _finish(self, run: Run) -> None:
@@ -220,6 +267,22 @@ class Courier:
             log.error("issue_stopped", issue=run.issue_id, reason=reason)
             await self._in_database(functools.partial(stop_issue, run.issue_id, reason=reason, detail=detail))
             self._breakers.pop(run.issue_id, None)
+
+    def _stop_runs(self) -> None:
+        for run in self._runs:
+            run.stop()
+
+    async def _tend(self) -> None:
+        while True:
+            await asyncio.sleep(TEND_SECONDS)
+            await self._bounds.tend(self._runs)
+
+    async def _end(self) -> None:
+        if self._tending is not None:
+            self._tending.cancel()
+        if self._stragglers:
+            await asyncio.wait(self._stragglers)
+        await self._bounds.leave()
 
     async def _in_database(self, function: Callable[[], T]) -> T:
         return await self.loop.run_in_executor(self._database, _with_fresh_connection, function)
@@ -236,32 +299,3 @@ def _with_fresh_connection(function: Callable[[], T]) -> T:
 
 def _close_connection() -> None:
     connection.close()
-
-
-def load_edition(issue_id: int) -> tuple[Template, str] | None:
-    """Return an issue's frozen template and its newsletter's `on_uncertain`.
-
-    None when there is none, or when another version of Courant froze it: during a rolling deploy its own workers
-    can read it, and the clock goes on ringing for them.
-    """
-    found: Any = (
-        Edition.objects.filter(issue_id=issue_id).values_list("template", "issue__newsletter__on_uncertain").first()
-    )
-    if found is None:
-        return None
-    try:
-        return Template.from_bytes(bytes(found[0])), found[1]
-    except (ValueError, LookupError, TypeError) as error:
-        log.warning("edition_unreadable", issue=issue_id, error=type(error).__name__)
-        return None
-
-
-def stop_issue(issue_id: int, *, reason: str, detail: str) -> bool:
-    """Pause a sending issue whose mails cannot go out, or block it when they cannot even be composed.
-
-    False when it was not sending.
-    """
-    target = IssueState.BLOCKED if reason == COMPOSITION_FAILED else IssueState.PAUSED
-    return Issue.objects.filter(pk=issue_id).move(
-        [IssueState.SENDING], target, state_reason=reason, state_detail=detail
-    )

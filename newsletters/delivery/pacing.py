@@ -105,10 +105,11 @@ class Pacing:
         window.busy -= 1
         return self._leave(key, window)
 
-    def settle(self, key: Key, outcome: Outcome, *, attempts: int) -> bool:
+    def settle(self, key: Key, outcome: Outcome, *, attempts: int, slow: bool = False) -> bool:
         """Give a slot back with what the attempt came to; True when there is room for another now.
 
-        `attempts` counts the row's earlier attempts. While the destination is closed an outcome changes
+        `attempts` counts the row's earlier attempts. A `slow` mail that was taken in the end does not widen the
+        window: a tarpit takes them all, and would take all lanes. While the destination is closed an outcome changes
         nothing: its attempt began before.
         """
         if not self._enabled:
@@ -118,7 +119,7 @@ class Pacing:
         if window.queue is not None:
             window.queue.count_answer(self._clock())
         if not window.is_closed(self._clock):
-            self._feed_back(key, window, outcome, attempts)
+            self._feed_back(key, window, outcome, attempts, slow)
         return self._leave(key, window)
 
     def has_room(self, key: Key) -> bool:
@@ -198,9 +199,10 @@ class Pacing:
         if key not in self._recoveries:
             window.closed_seconds = known.closed_seconds if known else 0
 
-    def _feed_back(self, key: Key, window: Window, outcome: Outcome, attempts: int) -> None:
+    def _feed_back(self, key: Key, window: Window, outcome: Outcome, attempts: int, slow: bool) -> None:
         if outcome.verdict is Verdict.SENT or outcome.verdict is Verdict.BOUNCED:
-            window.grow()
+            if not slow:
+                window.grow()
             if window.closed_seconds:
                 window.closed_seconds = 0
                 self._recoveries[key] = None

@@ -61,6 +61,11 @@ class Throttle:
         self._fetching: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
+    @property
+    def unlimited(self) -> bool:
+        """Whether, as far as is known, no lane has to wait."""
+        return self._unlimited
+
     async def permit(self, over: Callable[[], bool]) -> bool:
         """Wait until one mail may begin; False as soon as `over` says so.
 
@@ -161,10 +166,11 @@ class Throttle:
         if self._fetching is not None:
             return
         since = now - self._asked_at
-        if since < BLOCK_SECONDS / 2:
+        # Lanes in line would use more. By time alone, a process that got little would ask for ever less.
+        if self._line or since < BLOCK_SECONDS / 2:
             self._want *= 2
         elif since > BLOCK_SECONDS * 2:
-            self._want = max(len(self._line), self._want // 2, 1)
+            self._want = max(self._want // 2, 1)
         self._want = min(self._want, math.ceil(self._most))
         self._asked_at = now
         self._fetching = asyncio.ensure_future(self._fetch())

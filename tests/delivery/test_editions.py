@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from newsletters.delivery.courier import load_edition
+from newsletters.delivery.editions import load_edition
 from newsletters.models import Edition
 from newsletters.publishing import sending
 from tests.cast import make_issue, make_newsletter, make_reader

@@ -10,7 +10,7 @@ import pytest
 
 from newsletters.delivery import breaker as breaker_module
 from newsletters.delivery import courier as courier_module
-from newsletters.delivery import lane as lane_module
+from newsletters.delivery import hand as hand_module
 from newsletters.delivery import rescue
 from newsletters.delivery.compose import Mail
 from newsletters.delivery.courier import Courier, Limits
@@ -84,7 +84,7 @@ def test_a_mail_that_the_relay_keeps_waiting_stops_no_other(
     loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(courier_module, "STRAGGLER_SECONDS", 0.1)
-    monkeypatch.setattr(lane_module, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(hand_module, "PATIENCE_SECONDS", 0.1)
     issue, tarpit = issue_for(400), Tarpit("reader-9@example.org")
 
     async def act(courier: Courier) -> None:

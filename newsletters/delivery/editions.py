@@ -1,0 +1,60 @@
+"""What a courier must know of an issue before its first mail, and how it stops one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from newsletters.delivery.breaker import COMPOSITION_FAILED
+from newsletters.delivery.compose import Template
+from newsletters.models import Edition, Issue, IssueState
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """An issue's frozen template, its newsletter's `on_uncertain`, and whose it is."""
+
+    template: Template
+    on_uncertain: str
+    publisher_id: int
+    sender_id: int
+
+
+def load_edition(issue_id: int) -> Facts | None:
+    """Return what was frozen of an issue.
+
+    None when there is none, or when another version of Courant froze it: during a rolling deploy its own workers
+    can read it, and the clock goes on ringing for them.
+    """
+    found: Any = (
+        Edition.objects.filter(issue_id=issue_id)
+        .values_list(
+            "template",
+            "issue__newsletter__on_uncertain",
+            "issue__newsletter__publisher_id",
+            "issue__newsletter__sender_id",
+        )
+        .first()
+    )
+    if found is None:
+        return None
+    try:
+        return Facts(Template.from_bytes(bytes(found[0])), *found[1:])
+    except (ValueError, LookupError, TypeError) as error:
+        log.warning("edition_unreadable", issue=issue_id, error=type(error).__name__)
+        return None
+
+
+def stop_issue(issue_id: int, *, reason: str, detail: str) -> bool:
+    """Pause a sending issue whose mails cannot go out, or block it when they cannot even be composed.
+
+    False when it was not sending.
+    """
+    target = IssueState.BLOCKED if reason == COMPOSITION_FAILED else IssueState.PAUSED
+    return Issue.objects.filter(pk=issue_id).move(
+        [IssueState.SENDING], target, state_reason=reason, state_detail=detail
+    )

@@ -1,0 +1,35 @@
+"""One issue being delivered by one process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from newsletters.delivery.breaker import Breaker
+from newsletters.delivery.editions import Facts
+from newsletters.delivery.ledger import Ledger
+from newsletters.delivery.pacing import Pacing
+from newsletters.delivery.relay import RelayPool
+from newsletters.delivery.throttle import Throttle
+
+
+@dataclass(eq=False)
+class Run:
+    """What the lanes of an issue share, and whether they are to end. `on_stop` is told of a stop at once."""
+
+    issue_id: int
+    facts: Facts
+    ledger: Ledger
+    relay: RelayPool
+    breaker: Breaker
+    pacing: Pacing
+    throttle: Throttle
+    stopped: bool = False
+    on_stop: list[Callable[[], None]] = field(default_factory=list)
+
+    def stop(self) -> None:
+        """Make every lane end after the mail in its hands."""
+        if not self.stopped:
+            self.stopped = True
+            for tell in self.on_stop:
+                tell()
