@@ -59,7 +59,7 @@ def derive_key(purpose: str, master: str) -> bytes:
 def _mac_states(purpose: str, master: str) -> tuple[Any, Any]:
     """Return the two hashes of an HMAC with the key already taken in (RFC 2104).
 
-    Copying them halves the time of a MAC, and every mail needs six.
+    Copying them halves the time of a MAC, and every mail needs six, every imported row one.
     """
     key = derive_key(purpose, master).ljust(64, b"\0")
     return hashlib.sha256(bytes(byte ^ 0x36 for byte in key)), hashlib.sha256(bytes(byte ^ 0x5C for byte in key))
@@ -165,4 +165,4 @@ def address_digest(address_key: str) -> bytes:
 
     The oldest signing key makes it: rotation puts new keys in front, and digests must not change.
     """
-    return hmac.digest(derive_key("address", settings.SIGNING_KEYS[-1]), address_key.encode(), "sha256")
+    return _mac(_mac_states("address", settings.SIGNING_KEYS[-1]), address_key.encode())
