@@ -18,7 +18,8 @@ from core.uploads import open_body
 from newsletters.api import visible
 from newsletters.api.contract import ListQuery, Page, StrictQuery, contract, listed
 from newsletters.api.output import Output
-from newsletters.audience.importing import MAX_BYTES, accept
+from newsletters.audience.import_upload import MAX_BYTES
+from newsletters.audience.importing import accept
 from newsletters.models import Import, ImportRowError
 
 router = Router(tags=["Imports"])

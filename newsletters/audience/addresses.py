@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from django.conf import settings
 from email_validator import EmailNotValidError, validate_email
@@ -20,8 +20,7 @@ _LOCAL_PART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*
 _TEST_DOMAINS = (".test", ".example", ".alt", ".internal")
 
 
-@dataclass(frozen=True)
-class Address:
+class Address(NamedTuple):
     """One canonical address.
 
     `address` is what mail is sent to: ASCII, the domain lower-cased and in A-labels (RFC 5890), the
@@ -59,11 +58,19 @@ def canonical_reader(address: str) -> Address:
     mail to them comes back to us.
     """
     who = canonical(address)
+    own = (settings.BOUNCE_ADDRESS.lower(), settings.UNSUBSCRIBE_MAILBOX.lower())
+    # Almost every address ends here: the rest is worth looking at only on the site's own domains.
+    if not who.key.endswith(_domains(own)):
+        return who
     local, _, domain = who.key.rpartition("@")
-    own = {setting.lower() for setting in (settings.BOUNCE_ADDRESS, settings.UNSUBSCRIBE_MAILBOX)}
     if f"{local.partition('+')[0]}@{domain}" in own:
         raise invalid_field("/address", "invalid_address", "This mailbox is the site's own and reads no newsletters.")
     return who
+
+
+@functools.lru_cache(maxsize=4)
+def _domains(mailboxes: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple("@" + mailbox.rpartition("@")[2] for mailbox in mailboxes if mailbox)
 
 
 def _checked(address: str) -> str:

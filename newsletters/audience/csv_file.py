@@ -37,16 +37,30 @@ class Table:
     """A CSV file being read: its columns, then its rows as (line on which the row begins, fields).
 
     Blank lines are no rows. Reading raises InvalidError, with the line, for whatever makes the rest of
-    the file unreadable; a row with too few or too many fields does not.
+    the file unreadable; a row with too few or too many fields does not. `rows_begin_at` is the line at
+    which the rows stood in the file that this one was cut from.
     """
 
-    def __init__(self, text: TextIO) -> None:
+    def __init__(self, text: TextIO, *, rows_begin_at: int | None = None) -> None:
         self._lines = _Lines(text)
         first = self._lines.first()
         delimiter = max(DELIMITERS, key=first.count)
         self._reader = csv.reader(self._lines, delimiter=delimiter, strict=True)
         line, header = next(self.rows(), (1, []))
         self.columns = _columns(header, line)
+        if rows_begin_at is not None:
+            self._lines.number = rows_begin_at - 1
+
+    @property
+    def line(self) -> int:
+        """The line that is read next."""
+        return self._lines.number + 1
+
+    def take_text(self) -> str:
+        """Return the text that was read since the last call: it ends between two rows."""
+        text = "".join(self._lines.read)
+        self._lines.read.clear()
+        return text
 
     def rows(self) -> Iterator[tuple[int, list[str]]]:
         """Yield the rows that have not been read yet."""
@@ -82,6 +96,7 @@ class _Lines:
         self._text = text
         self._kept: str | None = None
         self.number = 0
+        self.read: list[str] = []
 
     def __iter__(self) -> _Lines:
         return self
@@ -94,6 +109,7 @@ class _Lines:
         if not line:
             raise StopIteration
         self.number += 1
+        self.read.append(line)
         if len(line) > MAX_LINE_LENGTH:
             raise broken("line_too_long", f"A line has at most {MAX_LINE_LENGTH} characters.", self.number)
         if "\0" in line:
@@ -106,6 +122,7 @@ class _Lines:
             if line.strip():
                 self._kept = line
                 self.number -= 1
+                self.read.pop()
                 return line
         raise broken("empty_file", "The file is empty; its first line must name the columns.", 1)
 

@@ -16,9 +16,9 @@ class ImportState(models.TextChoices):
 
 
 class Import(models.Model):
-    """A CSV file of readers for one newsletter, read by an actor in chunks.
+    """A CSV file of readers for one newsletter, read by an actor part by part.
 
-    Counts and `cursor` (rows already handled) change in the transaction of the chunk itself, so a
+    Counts and `cursor` (rows already handled) change in the transaction of the part itself, so a
     killed worker neither loses nor repeats a row. `total` counts data rows, `added` new
     subscriptions, `already_present` readers who were there, `duplicates` repeated addresses within
     the file, `refused` readers who left or are suppressed, `invalid` rows with an error.
@@ -63,11 +63,19 @@ class Import(models.Model):
 
 
 class ImportPart(models.Model):
-    """A piece of the uploaded file; web and worker share no disk, so the database carries it."""
+    """A piece of the uploaded file, cut between two rows; web and worker share no disk, so the database carries it.
+
+    `position` is the number of rows before it: the part to read next is the one at the import's cursor.
+    `data` is a CSV file by itself, with the header; `line` is the line of the upload at which its rows
+    begin. Once its rows are handled, `data` is empty and `marks` tells which addresses they had
+    (import_marks.py), since a later part may repeat them.
+    """
 
     audience_import = models.ForeignKey("newsletters.Import", models.CASCADE, related_name="parts", db_index=False)
     position = models.PositiveIntegerField()
+    line = models.PositiveIntegerField(default=2)
     data = models.BinaryField()
+    marks = models.BinaryField(default=b"")
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["audience_import", "position"], name="import_part_once")]

@@ -38,3 +38,11 @@ def run(accepted: Import) -> Import:
 
 def counts(finished: Import) -> dict[str, int]:
     return {name: getattr(finished, name) for name in COUNTS if getattr(finished, name)}
+
+
+def errors(finished: Import) -> list[tuple[int, str]]:
+    return list(finished.row_errors.order_by("line").values_list("line", "code"))
+
+
+def many(count: int, start: int = 0) -> str:
+    return "".join(f"reader-{number}@example.org,Reader {number}\n" for number in range(start, start + count))

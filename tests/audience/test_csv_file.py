@@ -6,16 +6,12 @@ from typing import Any
 import pytest
 
 from core.errors import InvalidError, TooLargeError, UnsupportedMediaTypeError
-from newsletters.audience import importing
+from newsletters.audience import import_upload, importing
 from newsletters.models import Import, Subscriber
 from tests import cast
-from tests.audience.acts import accept, counts, run
+from tests.audience.acts import accept, counts, many, run
 
 pytestmark = pytest.mark.django_db
-
-
-def many(count: int, start: int = 0) -> str:
-    return "".join(f"reader-{number}@example.org,Reader {number}\n" for number in range(start, start + count))
 
 
 @pytest.mark.parametrize(
@@ -89,7 +85,7 @@ def test_an_archive_or_an_image_is_no_csv_file(magic: bytes) -> None:
 
 
 def test_a_file_that_is_too_big_is_refused_before_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importing, "MAX_ROWS", 10)
+    monkeypatch.setattr(import_upload, "MAX_ROWS", 10)
     assert accept("email,name\n" + many(10)).total == 10
     with pytest.raises(TooLargeError) as caught:
         accept("email,name\n" + many(11))
@@ -105,5 +101,5 @@ def test_a_file_that_is_too_big_is_refused_before_it_is_read(monkeypatch: pytest
     endless: Any = Endless()
     with pytest.raises(TooLargeError):
         importing.accept(cast.make_newsletter(), endless, consent_source="a test")
-    assert endless.given <= importing.MAX_BYTES + 2 * importing.PART_BYTES
+    assert endless.given <= import_upload.MAX_BYTES + 2 * import_upload.BLOCK_BYTES
     assert Import.objects.count() == 1

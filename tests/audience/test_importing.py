@@ -1,21 +1,16 @@
 from __future__ import annotations
 
 import io
-import threading
-from typing import Any
 
 import pytest
-from django.db import connection
 
-from core.errors import CourantError, InvalidError
-from newsletters.audience import import_chunk, import_sql, importing
-from newsletters.audience.import_chunk import Chunk
+from core.errors import InvalidError
+from core.tokens import address_digest
+from newsletters.audience import import_upload, importing
 from newsletters.audience.suppressing import suppress
 from newsletters.models import (
     ConsentEvent,
-    Import,
     ImportPart,
-    ImportRowError,
     Notice,
     Subscriber,
     Subscription,
@@ -23,18 +18,10 @@ from newsletters.models import (
     SuppressionReason,
 )
 from tests import cast
-from tests.audience.acts import accept, counts, run
+from tests.audience.acts import accept, counts, errors, many, run
 
 pytestmark = pytest.mark.django_db
 ACTIVE, UNSUBSCRIBED, PENDING = SubscriptionState.ACTIVE, SubscriptionState.UNSUBSCRIBED, SubscriptionState.PENDING
-
-
-def errors(finished: Import) -> list[tuple[int, str]]:
-    return list(finished.row_errors.order_by("line").values_list("line", "code"))
-
-
-def many(count: int, start: int = 0) -> str:
-    return "".join(f"reader-{number}@example.org,Reader {number}\n" for number in range(start, start + count))
 
 
 def test_a_file_becomes_active_readers_with_names_attributes_and_consent() -> None:
@@ -124,92 +111,48 @@ def test_the_same_file_twice_adds_nobody_the_second_time() -> None:
     assert counts(run(accept("email,name\n" + many(12), newsletter))) == {"added": 2, "already_present": 10}
 
 
-class KilledError(BaseException):
-    """Stands for a worker that is gone from one instruction to the next."""
+def test_parts_of_any_size_come_to_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = "email;name;city\r\n" + "".join(
+        f'reader-{number * 7 % 40}@example.org;"Reader\u2028{number}";"a\nb {number}"\r\n'
+        if number % 9 == 4
+        else f'Reader-{number * 7 % 40}@EXAMPLE.org;Reader {number};"Köln; {number}"\r\n\r\n'
+        for number in range(100)
+    )
+    outcomes = []
+    for rows, characters in ((1_000, 1_000_000), (1, 1_000_000), (3, 1_000_000), (40, 1_000_000), (1_000, 100)):
+        monkeypatch.setattr(import_upload, "PART_ROWS", rows)
+        monkeypatch.setattr(import_upload, "PART_CHARACTERS", characters)
+        newsletter = cast.make_newsletter()
+        cast.make_reader(newsletter, address="reader-7@example.org", name="Here before")
+        cast.make_reader(newsletter, address="reader-14@example.org", name="Left", state=UNSUBSCRIBED)
+        suppress(newsletter.publisher_id, address_digest("reader-21@example.org"), SuppressionReason.COMPLAINED)
+        finished = run(accept(content, newsletter))
+        readers = Subscriber.objects.filter(publisher=newsletter.publisher).order_by("address_key")
+        outcomes.append((counts(finished), errors(finished), [*readers.values_list("address", "name", "attributes")]))
+    assert sum(outcomes[0][0].values()) == 100
+    assert {"added", "already_present", "refused", "duplicates", "invalid"} <= outcomes[0][0].keys()
+    assert outcomes[1:] == outcomes[:1] * 4
 
 
-@pytest.mark.parametrize("moment", ["before", "inside", "after"])
-def test_a_worker_killed_at_any_chunk_changes_no_count(moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importing, "CHUNK_ROWS", 10)
-    newsletter = cast.make_newsletter()
-    cast.make_reader(newsletter, address="reader-3@example.org")
-    # Duplicates within a chunk, across chunks, of a reader who was there, and a bad row in each chunk.
-    content = "email,name\n" + (many(8) + "nobody,\n" + "reader-3@example.org,again\n") * 2 + many(30)
-    accepted = accept(content, newsletter)
-    commit, store = Chunk.commit, Chunk._store
-    calls = 0
-
-    def die_every_second_time() -> None:
-        nonlocal calls
-        calls += 1
-        if calls % 2:
-            raise KilledError
-
-    def dying_commit(self: Chunk, *arguments: Any) -> None:
-        if moment == "before":
-            die_every_second_time()
-        commit(self, *arguments)
-        if moment == "after":
-            die_every_second_time()
-
-    def dying_inside(self: Chunk) -> Any:
-        outcome = store(self)
-        if moment == "inside":
-            die_every_second_time()
-        return outcome
-
-    monkeypatch.setattr(Chunk, "commit", dying_commit)
-    monkeypatch.setattr(Chunk, "_store", dying_inside)
-    deaths = 0
-    while accepted.state != "done":
-        try:
-            run(accepted)
-        except KilledError:
-            deaths += 1
-            assert importing.due_ids(10) == []
-            Import.objects.update(lease_until=None)
-        accepted.refresh_from_db()
-    assert deaths >= 2
-    assert accepted.total == 50
-    assert counts(accepted) == {"added": 29, "already_present": 1, "duplicates": 18, "invalid": 2}
-    assert Subscription.objects.count() == Subscriber.objects.count() == ConsentEvent.objects.count() == 30
-    assert errors(accepted) == [(10, "invalid_address"), (20, "invalid_address")]
-
-
-def test_a_long_import_goes_on_where_it_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importing, "CHUNK_ROWS", 10)
+def test_of_two_rows_with_one_address_the_first_is_taken_however_far_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(import_upload, "PART_ROWS", 10)
     monkeypatch.setattr(importing, "SLICE_SECONDS", -1)
-    monkeypatch.setattr(importing, "RENEW_ROWS", 3)
-    accepted = accept("email,name\n" + many(25))
-    for cursor in (10, 20, 25):
-        assert importing.due_ids(10) == [accepted.pk]
-        assert run(accepted).cursor == cursor
-    assert (accepted.state, counts(accepted)) == ("done", {"added": 25})
-    assert importing.due_ids(10) == []
-    assert counts(run(accepted)) == {"added": 25}
+    accepted = accept("email,name\nada@example.org,First\n" + many(25) + "ADA@example.org,Last\n")
+    while run(accepted).state != "done":
+        pass
+    assert counts(accepted) == {"added": 26, "duplicates": 1}
+    assert Subscriber.objects.get(address_key=cast.ADA).name == "First"
 
 
-def test_a_stored_file_is_read_across_the_borders_of_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importing, "PART_BYTES", 7)
-    accepted = accept("email,name\r\nada@ünï.de,Zoë\r\nboris@example.org,Борис\r\n")
-    assert ImportPart.objects.count() > 5
-    assert counts(run(accepted)) == {"added": 2}
-    assert set(Subscriber.objects.values_list("name", flat=True)) == {"Zoë", "Борис"}
-
-
-def test_a_worker_that_lost_its_lease_does_not_count_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    accepted = accept("email,name\n" + many(5))
-    parse = import_chunk._parse
-
-    def overtaken(*arguments: Any) -> import_sql.NewReader:
-        monkeypatch.setattr(import_chunk, "_parse", parse)
-        Import.objects.update(lease_until=None)
-        importing.run(accepted.pk)
-        return parse(*arguments)
-
-    monkeypatch.setattr(import_chunk, "_parse", overtaken)
-    assert counts(run(accepted)) == {"added": 5}
-    assert accepted.state == "done"
+def test_a_stored_file_is_cut_between_rows_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(import_upload, "PART_CHARACTERS", 7)
+    accepted = accept('\ufeffemail,name\r\nada@ünï.de,"Zoë\r\n, ""Z"""\r\n\r\nboris@example.org,Борис')
+    parts = ImportPart.objects.order_by("position").values_list("position", "line", "data")
+    assert [(position, line, bytes(data).decode()) for position, line, data in parts] == [
+        (0, 2, 'email,name\r\nada@ünï.de,"Zoë\r\n, ""Z"""\r\n'),
+        (1, 4, "email,name\r\n\r\nboris@example.org,Борис"),
+    ]
+    assert (counts(run(accepted)), errors(accepted)) == ({"added": 1, "invalid": 1}, [(2, "control_character")])
 
 
 def test_an_import_into_a_deleted_newsletter_fails() -> None:
@@ -230,32 +173,9 @@ def test_a_stored_file_that_turns_out_broken_fails_with_the_reason() -> None:
     assert "quotation mark" in accepted.failure
 
 
-@pytest.mark.django_db(transaction=True)
-def test_two_imports_at_once_end_in_the_union_of_their_readers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importing, "CHUNK_ROWS", 50)
-    newsletter = cast.make_newsletter()
-    first = accept("email,name\n" + many(400), newsletter)
-    second = accept("email,name\n" + "".join(reversed(many(400, 200).splitlines(keepends=True))), newsletter)
-    start, raised = threading.Barrier(4), list[BaseException]()
-
-    def body(accepted: Import) -> None:
-        try:
-            start.wait()
-            importing.run(accepted.pk)
-        except CourantError as error:
-            raised.append(error)
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=body, args=(each,)) for each in (first, second, first, second)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    first.refresh_from_db()
-    second.refresh_from_db()
-    assert raised == []
-    assert (first.state, second.state) == ("done", "done")
-    assert first.added + second.added == Subscription.objects.count() == ConsentEvent.objects.count() == 600
-    assert first.already_present + second.already_present == 200
-    assert not ImportRowError.objects.exists()
+def test_a_stored_file_that_is_not_whole_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(import_upload, "PART_ROWS", 2)
+    accepted = accept("email,name\n" + many(5))
+    ImportPart.objects.filter(position=2).delete()
+    assert (run(accepted).state, accepted.cursor) == ("failed", 2)
+    assert "missing" in accepted.failure
