@@ -129,9 +129,9 @@ def test_in_a_minute_four_hungry_processes_get_what_the_limit_allows(rate: float
     began, passed, granted = database_now(), 0.0, 0
     while passed < 60:
         for _ in range(4):
-            granted += reserve(sender_id, want=max(1, int(rate / 10))).count
-        let_pass(0.2)
-        passed += 0.2
+            granted += reserve(sender_id, want=max(1, int(rate / 5))).count
+        let_pass(0.4)
+        passed += 0.4
     seconds = passed + (database_now() - began).total_seconds()
     assert granted <= rate * (seconds + HORIZON_SECONDS + BURST_SECONDS) + 1
     assert granted >= rate * 60 * 0.95

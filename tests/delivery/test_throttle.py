@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import functools
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +15,7 @@ from django.db import DatabaseError, connection
 
 from newsletters.delivery import throttle as throttle_module
 from newsletters.delivery.rates import BURST_SECONDS, HORIZON_SECONDS, UNLIMITED, Permits, reserve
-from newsletters.delivery.throttle import MAX_AGE_SECONDS, Throttle
+from newsletters.delivery.throttle import BLOCK_SECONDS, MAX_AGE_SECONDS, Throttle
 from newsletters.models import SenderIdentity, SenderPace
 from tests.cast import make_publisher, make_sender
 
@@ -199,8 +200,25 @@ def test_blocks_grow_while_they_are_used_up_quickly_and_never_beyond_a_tenth_of_
     assert max(wants) == 40
 
 
-def run_process(sender_id: int, *, lanes: int, seconds: float) -> int:
-    """Count the mails that hungry lanes of one process begin in so many seconds."""
+def test_a_process_whose_lanes_wait_asks_for_more_even_when_it_gets_little() -> None:
+    wants: list[int] = []
+
+    async def one_at_a_time(want: int) -> Permits:
+        wants.append(want)
+        await asyncio.sleep(BLOCK_SECONDS)
+        return block(1, interval=1 / 400)
+
+    async def main() -> None:
+        throttle = Throttle(one_at_a_time)
+        await asyncio.gather(*(throttle.permit(never) for _ in range(8)))
+
+    asyncio.run(main())
+    assert wants == sorted(wants)
+    assert max(wants) == 40
+
+
+def run_process(sender_id: int, *, lanes: int, seconds: float, most: float = math.inf) -> int:
+    """Count the mails that hungry lanes of one process begin in so many seconds, ending after `most`."""
     until = time.monotonic() + seconds
     with concurrent.futures.ThreadPoolExecutor(1) as database:
 
@@ -211,7 +229,7 @@ def run_process(sender_id: int, *, lanes: int, seconds: float) -> int:
 
         async def lane(throttle: Throttle, over: Callable[[], bool]) -> int:
             begun = 0
-            while await throttle.permit(over):
+            while begun < most and await throttle.permit(over):
                 begun += 1
                 await asyncio.sleep(0.005)
             return begun
@@ -241,3 +259,19 @@ def test_processes_together_begin_as_many_mails_as_the_limit_allows(rate: float)
     assert SenderPace.objects.count() == 1
     assert begun <= rate * (passed + BURST_SECONDS) + 1
     assert begun >= rate * (seconds - HORIZON_SECONDS) * 0.95
+
+
+@pytest.mark.dialects
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("rate", [1000.0, None])
+def test_lanes_that_wait_for_an_hour_go_on_when_the_limit_is_raised_or_taken_away(rate: float | None) -> None:
+    sender = make_sender(make_publisher())
+    SenderIdentity.objects.update(max_rate=1 / 3600)
+    # The only permit of this hour is gone.
+    assert reserve(sender.pk, want=1).count == 1
+    with concurrent.futures.ThreadPoolExecutor(1) as processes:
+        process = processes.submit(run_process, sender.pk, lanes=4, seconds=60, most=3)
+        time.sleep(0.5)
+        assert not process.done()
+        SenderIdentity.objects.update(max_rate=rate)
+        assert process.result() == 12
