@@ -153,6 +153,17 @@ def test_the_values_a_reader_is_greeted_with_are_frozen_with_the_audience() -> N
     assert row.merge == {"subscriber.name": "Ada", "subscriber.city": 'Bath "Spa"', "subscriber.nothing": None}
 
 
+def test_any_number_of_values_can_be_frozen() -> None:
+    newsletter = make_newsletter()
+    values = {f"field_{number}": f"100% of {number}" for number in range(120)}
+    make_reader(newsletter, attributes=values)
+    issue = make_issue(newsletter, body="".join(f"{{{{ subscriber.{name} }}}} " for name in values))
+    sending.send(issue.pk)
+    fan_out(issue.pk)
+    (row,) = claim(issue)
+    assert row.merge == {f"subscriber.{name}": value for name, value in values.items()}
+
+
 @pytest.mark.django_db(transaction=True)
 def test_two_fan_outs_at_once_insert_nobody_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FIRST_CHUNK", 5)

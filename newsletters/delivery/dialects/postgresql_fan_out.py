@@ -41,7 +41,7 @@ PAIRS_A_CALL = 50
 
 def insert_chunk(issue_id: int, *, after: int, limit: int, state: str, merge_fields: Sequence[str]) -> Chunk:
     """Insert the next rows of an issue's ledger, in the caller's transaction."""
-    parameters = {
+    parameters: dict[str, int | str | None] = {
         "issue": issue_id,
         "after": after,
         "limit": limit,
