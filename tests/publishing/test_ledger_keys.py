@@ -229,7 +229,7 @@ def test_an_old_snapshot_could_miss_the_other_side_so_it_may_not_write_keys(leve
     with pytest.raises(DatabaseError, match="READ COMMITTED only"):
         at_level(lambda: Delivery.objects.create(issue=issue, subscription=reader))
     with pytest.raises(DatabaseError, match="READ COMMITTED only"):
-        at_level(lambda: reader.subscriber.delete())
+        at_level(reader.subscriber.delete)
 
 
 @needs_postgresql
