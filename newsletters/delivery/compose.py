@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from functools import cached_property
 
-from core.tokens import make_token, seal_id
+from core.tokens import sealer, token_maker
 from newsletters.delivery.encoding import header_text, quoted_value
 from newsletters.delivery.slots import ADDRESS_FIELD, Context, Pieces, Slot, clean, escape, fill, slot_fields
 
@@ -49,7 +49,8 @@ class Special(Enum):
 Part = bytes | Special | Slot
 
 
-@dataclass(frozen=True)
+# Recipient and Mail are not frozen: they are made for every mail, and freezing triples the cost.
+@dataclass(slots=True)
 class Recipient:
     """Whom one mail goes to. `merge` is keyed by the tag's own name, such as "subscriber.city"."""
 
@@ -59,7 +60,7 @@ class Recipient:
     merge: Mapping[str, str]
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Mail:
     """A complete mail: CRLF line ends, not dot-stuffed (no line begins with a dot)."""
 
@@ -136,12 +137,12 @@ class Template:
             value = quoted_value(escape(cleaned, slot.context)) if cleaned else default
             for position in positions:
                 parts[position] = value
-        bounce = seal_id(_SEALS[self.purpose][1], recipient.delivery_id)
-        return Mail(
-            envelope_sender=f"{self.bounce_local}+{bounce}@{self.bounce_domain}",
-            recipient=recipient.address,
-            data=b"".join(parts),
-        )
+        bounce = self._seal_bounce(recipient.delivery_id)
+        return Mail(f"{self.bounce_local}+{bounce}@{self.bounce_domain}", recipient.address, b"".join(parts))
+
+    @cached_property
+    def _seal_bounce(self) -> Callable[[int], str]:
+        return sealer(_SEALS[self.purpose][1])
 
     @cached_property
     def _plan(self) -> tuple[list[bytes], _Specials, _Slots]:
@@ -162,12 +163,13 @@ class Template:
 
     def _makers(self) -> dict[Special, Callable[[Recipient], bytes]]:
         message, _, unsubscribe, mailbox = _SEALS[self.purpose]
-        issued = self.issued
+        seal_message, seal_mailbox = sealer(message), sealer(mailbox)
+        make_token = token_maker(unsubscribe, self.issued)
         return {
-            Special.MESSAGE_ID: lambda to: seal_id(message, to.delivery_id).encode(),
+            Special.MESSAGE_ID: lambda to: seal_message(to.delivery_id).encode(),
             Special.ADDRESS: lambda to: to.address.encode("ascii"),
-            Special.UNSUBSCRIBE_TOKEN: lambda to: make_token(unsubscribe, to.subscription_id, issued=issued).encode(),
-            Special.UNSUBSCRIBE_MAILBOX: lambda to: seal_id(mailbox, to.subscription_id).encode(),
+            Special.UNSUBSCRIBE_TOKEN: lambda to: make_token(to.subscription_id).encode(),
+            Special.UNSUBSCRIBE_MAILBOX: lambda to: seal_mailbox(to.subscription_id).encode(),
             Special.SUBJECT: self._subject_of,
         }
 
