@@ -29,6 +29,7 @@ def make() -> list[Companion]:
         issues=settings.WORKER_THREADS // 2,
         slice_seconds=settings.DELIVERY_SLICE_SECONDS,
         lease_seconds=settings.DELIVERY_LEASE_SECONDS,
+        pacing=settings.DESTINATION_PACING,
     )
     courier = Courier(thread.loop, limits, open_connection())
     couriers.register(courier)
@@ -45,6 +46,9 @@ def open_connection() -> Callable[[], Awaitable[Connection]]:
             password=settings.EMAIL_HOST_PASSWORD,
             use_starttls=settings.EMAIL_USE_TLS,
             use_tls=settings.EMAIL_USE_SSL,
+            connect_seconds=settings.EMAIL_TIMEOUT,
+            most_mails=settings.EMAIL_CONNECTION_MAILS,
+            most_seconds=settings.EMAIL_CONNECTION_SECONDS,
         )
         return functools.partial(connect, relay)
     executor = ThreadPoolExecutor(settings.DELIVERY_LANES, thread_name_prefix="backend")

@@ -2,13 +2,13 @@
 
 Libraries raise one exception for a link that broke before the final dot (safe to repeat) and after it
 (nobody knows, RFC 1047). Here the phase is known at every moment. MAIL, RCPT and DATA go out in one
-write when the relay offers PIPELINING (RFC 2920). Nothing is awaited between the first command and the
-outcome: each reply, as it arrives, sets off the next step.
+write when the relay offers PIPELINING (RFC 2920). Each reply, as it arrives, sets off the next step.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 
 from newsletters.delivery.compose import Mail
@@ -23,6 +23,8 @@ TICK_SECONDS = RESET_SECONDS
 DRAIN_POLL_SECONDS = 0.01
 # asyncio by itself allocates 256 KiB for each read, which costs more than all else that a mail costs here.
 READ_BYTES = 4096
+# A relay that ends a connection after a number of mails, or of idle seconds, is not at fault.
+CONNECTION_ENDED = "connection_ended"
 SERVICE_CLOSING = 421
 START_MAIL_INPUT = 354
 DOT = b".\r\n"
@@ -33,11 +35,23 @@ _MAIL, _RCPT, _DATA, _BODY, _DOT = Phase.MAIL, Phase.RCPT, Phase.DATA, Phase.BOD
 class SmtpConnection(asyncio.BufferedProtocol):
     """Delivers one mail at a time. `_step` is what takes the next reply, `_phase` what a cut would mean now."""
 
-    def __init__(self, transport: asyncio.Transport, *, pipelining: bool, timeout_scale: float = 1.0) -> None:
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        *,
+        pipelining: bool,
+        smtputf8: bool = False,
+        most_mails: int = 0,
+        most_seconds: float = 0,
+        timeout_scale: float = 1.0,
+    ) -> None:
         self._transport = transport
         self._pipelining = pipelining
+        self._smtputf8 = smtputf8
         self._scale = timeout_scale
         self._loop = asyncio.get_running_loop()
+        self._mails, self._most_mails = 0, most_mails or math.inf
+        self._old_at = self._loop.time() + (most_seconds or math.inf)
         self._buffer = memoryview(bytearray(READ_BYTES))
         self._lines = ReplyLines()
         self._in_order = True
@@ -60,41 +74,49 @@ class SmtpConnection(asyncio.BufferedProtocol):
 
     @property
     def usable(self) -> bool:
+        return self._open and self._mails < self._most_mails and self._loop.time() < self._old_at
+
+    @property
+    def _open(self) -> bool:
         return self._in_order and not self._transport.is_closing()
 
     def close(self) -> None:
         """Say QUIT without waiting for the answer, and close; a mail in flight is given up."""
         if self._future is not None:
-            self._leave(self._refusal or cut(self._phase, "connection_cut"))
-        elif self.usable:
+            self._leave(self._cut("connection_cut"))
+        elif self._open:
             self._transport.write(b"QUIT\r\n")
         self._in_order = False
         self._transport.close()
 
     async def send(self, mail: Mail) -> Outcome:
         """Attempt one mail. After anything but a clean end the connection is no longer `usable`."""
-        if not self.usable:
-            return cut(_MAIL, "connection_cut")
+        if not self._open:
+            return self._cut("connection_cut")
+        needs_utf8 = not (mail.envelope_sender.isascii() and mail.recipient.isascii())
+        if needs_utf8 and not self._smtputf8:
+            return Outcome(Verdict.BOUNCED, _RCPT, None, "smtputf8_not_offered")
         future: asyncio.Future[Outcome] = self._loop.create_future()
         self._future = future
-        self._begin(mail)
+        self._begin(mail, " SMTPUTF8" if needs_utf8 else "")
         try:
             return await future
         except asyncio.CancelledError:
-            self._leave(cut(self._phase, "cancelled"))
+            self._leave(self._cut("cancelled"))
             raise
 
-    def _begin(self, mail: Mail) -> None:
+    def _begin(self, mail: Mail, option: str) -> None:
         self._await(_MAIL, self._take_mail, MAIL_SECONDS)
-        self._refusal, self._data, self._dot_written = None, mail.data, False
+        self._data, self._dot_written = mail.data, False
         if self._timer is None:
             self._timer = self._loop.call_later(TICK_SECONDS * self._scale, self._tick)
+        sender = f"MAIL FROM:<{mail.envelope_sender}>{option}\r\n"
+        recipient = f"RCPT TO:<{mail.recipient}>\r\n"
         if self._pipelining:
-            commands = f"MAIL FROM:<{mail.envelope_sender}>\r\nRCPT TO:<{mail.recipient}>\r\nDATA\r\n"
-            self._transport.write(commands.encode("ascii"))
+            self._transport.write(f"{sender}{recipient}DATA\r\n".encode())
         else:
-            self._rcpt = f"RCPT TO:<{mail.recipient}>\r\n".encode("ascii")
-            self._transport.write(f"MAIL FROM:<{mail.envelope_sender}>\r\n".encode("ascii"))
+            self._rcpt = recipient.encode()
+            self._transport.write(sender.encode())
 
     # --- what arrives ---------------------------------------------------------------------------------
 
@@ -118,7 +140,7 @@ class SmtpConnection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._in_order = False
         if self._future is not None:
-            self._leave(self._refusal or cut(self._phase, "connection_cut"))
+            self._leave(self._cut("connection_cut"))
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -137,7 +159,7 @@ class SmtpConnection(asyncio.BufferedProtocol):
             return
         left = self._deadline - self._loop.time()
         if left <= 0:
-            self._leave(self._refusal or cut(self._phase, "timed_out"))
+            self._leave(self._cut("timed_out"))
         else:
             self._timer = self._loop.call_later(min(left, TICK_SECONDS * self._scale), self._tick)
 
@@ -201,6 +223,8 @@ class SmtpConnection(asyncio.BufferedProtocol):
         """Keep the first refusal. Returns whether the transaction is over with it: no more replies will come."""
         if self._refusal is None:
             self._refusal = classify(self._phase, reply)
+            if reply.code == SERVICE_CLOSING and self._phase is _MAIL and self._mails:
+                self._refusal.reason = CONNECTION_ENDED
         if reply.code == SERVICE_CLOSING or not 400 <= reply.code <= 599:  # noqa: PLR2004  # neither yes nor no
             self._leave(self._refusal)
             return True
@@ -244,7 +268,7 @@ class SmtpConnection(asyncio.BufferedProtocol):
     def _say(self, command: bytes) -> None:
         """Write, unless the relay has said more than it was asked: its next words would be taken for the answer."""
         if self._more:
-            self._leave(self._refusal or cut(self._phase, "unexpected_reply"))
+            self._leave(self._cut("unexpected_reply"))
         else:
             self._transport.write(command)
 
@@ -252,7 +276,16 @@ class SmtpConnection(asyncio.BufferedProtocol):
         self._phase, self._step = phase, step
         self._deadline = self._loop.time() + seconds * self._scale
 
+    def _cut(self, reason: str) -> Outcome:
+        """Return what it means that no more replies come."""
+        if self._phase is _MAIL and self._mails and reason == "connection_cut":
+            reason = CONNECTION_ENDED
+        return self._refusal or cut(self._phase, reason)
+
     def _finish(self, outcome: Outcome) -> None:
+        self._mails += 1
+        self._phase = _MAIL
+        self._refusal = None
         future, self._future = self._future, None
         self._step = self._take_unasked
         if self._more:

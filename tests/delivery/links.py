@@ -1,0 +1,46 @@
+"""The four kinds of link to a relay that every promise about a mail transaction holds for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from newsletters.delivery.compose import Mail
+from newsletters.delivery.replies import Outcome
+from newsletters.delivery.smtp import Relay, connect
+from newsletters.delivery.transaction import SmtpConnection
+from tests.delivery.authority import server_context
+from tests.delivery.scripted_relay import ScriptedRelay
+
+T = TypeVar("T")
+MAIL = Mail("bounces+x@gazette.example", "ada@example.org", b"Subject: hi\r\n\r\n.leading dot\r\nend\r\n")
+PIPELINED, ONE_BY_ONE, STARTTLS, TLS = LINKS = ("pipelined", "one by one", "STARTTLS", "TLS")
+
+
+def make_relay(link: str, answers: dict[str, str] | None = None) -> ScriptedRelay:
+    """Return a relay for this kind of link."""
+    tls = server_context() if link in (STARTTLS, TLS) else None
+    return ScriptedRelay(answers or {}, pipelining=link != ONE_BY_ONE, tls=tls, starttls=link == STARTTLS)
+
+
+def run(relay: ScriptedRelay, act: Callable[[SmtpConnection], Awaitable[T]], *, scale: float = 1.0) -> T:
+    """Connect to the relay and act; `scale` shortens the deadlines of mail transactions, not of connecting."""
+
+    async def main() -> T:
+        async with relay.running():
+            tls, starttls = relay.tls is not None and not relay.starttls, relay.starttls
+            connection = await connect(Relay(relay.host, relay.port, use_tls=tls, use_starttls=starttls))
+            connection._scale = scale
+            try:
+                return await act(connection)
+            finally:
+                connection.close()
+                await asyncio.sleep(0.01)
+
+    return asyncio.run(main())
+
+
+async def attempt(connection: SmtpConnection) -> tuple[Outcome, bool]:
+    """Send MAIL; returns the outcome and whether the connection is fit for another."""
+    return await connection.send(MAIL), connection.usable
