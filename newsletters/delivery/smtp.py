@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import socket
 import ssl
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import aiosmtplib
 
@@ -18,6 +18,7 @@ from newsletters.delivery.compose import Mail
 from newsletters.delivery.replies import Outcome, Phase, Verdict, classify, cut, read_reply
 from newsletters.delivery.transaction import SmtpConnection
 
+T = TypeVar("T")
 # RFC 8305, 5: what the next address family waits for the one before.
 NEXT_ADDRESS_SECONDS = 0.25
 # RFC 5321, 4.2.4: what a server says to EHLO that only knows HELO.
@@ -99,8 +100,8 @@ async def connect(relay: Relay, *, timeout_scale: float = 1.0) -> SmtpConnection
 
 async def _make_ready(client: aiosmtplib.SMTP, relay: Relay, seconds: float) -> None:
     """Bring the client to where mail may be sent; what was asked for and is not offered is a fault, never skipped."""
-    tls = await asyncio.to_thread(_tls_context) if relay.use_tls or relay.use_starttls else None
-    name = await asyncio.to_thread(_own_name)
+    tls = await _once(_tls_context) if relay.use_tls or relay.use_starttls else None
+    name = await _once(_own_name)
     link = await _dial(relay.host, relay.port, seconds)
     await client.connect(hostname=relay.host, sock=link, tls_context=tls, local_hostname=name)
     await _greet(client)
@@ -143,6 +144,11 @@ async def _greet(client: aiosmtplib.SMTP) -> None:
         if error.code not in NO_EHLO:
             raise
         await client.helo()
+
+
+async def _once(make: functools._lru_cache_wrapper[T]) -> T:
+    """Return what this makes, in a thread the first time, when it may take long."""
+    return make() if make.cache_info().currsize else await asyncio.to_thread(make)
 
 
 @functools.cache
