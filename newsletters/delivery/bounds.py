@@ -77,7 +77,9 @@ class Bounds:
             return
         for sender_id in self._limits.keys() - senders:
             del self._limits[sender_id]
-            self._throttles.pop(sender_id, None)
+            # One with permits in stock keeps them for the next slice.
+            if self._throttles[sender_id].unlimited:
+                del self._throttles[sender_id]
 
     async def leave(self) -> None:
         """Let the other processes have this one's part."""

@@ -15,16 +15,15 @@ import functools
 import time
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import structlog
-from django.db import connection
 
 from newsletters.delivery.bounds import TEND_SECONDS, Bounds
 from newsletters.delivery.breaker import Breaker
 from newsletters.delivery.claim import claim, claim_suspect
+from newsletters.delivery.database_thread import DatabaseThread
 from newsletters.delivery.dialects import Claimed
-from newsletters.delivery.editions import Facts, load_edition, stop_issue
+from newsletters.delivery.editions import Facts, load_edition, seconds_sending, stop_issue
 from newsletters.delivery.hand import Hand
 from newsletters.delivery.lane import Lane
 from newsletters.delivery.ledger import Ledger
@@ -35,7 +34,6 @@ from newsletters.delivery.turns import Turns
 
 log = structlog.get_logger(__name__)
 
-T = TypeVar("T")
 TICK_SECONDS = 0.1
 FIRST_LANE_SECONDS = 0.005
 SOLO_WAIT_SECONDS = 0.01
@@ -74,12 +72,12 @@ class Courier:
     def __post_init__(self) -> None:
         self._ledger = Ledger(self.loop, lease_seconds=self.limits.lease_seconds)
         self._relay = RelayPool(self.open_connection)
-        self._database = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="courier-database")
+        self._database = DatabaseThread()
         self._editions: dict[int, Facts] = {}
         self._breakers: dict[int, Breaker] = {}
         self._solo = asyncio.Lock()
         self._turns = Turns(self.limits.issues)
-        self._bounds = Bounds(self._in_database, pacing=self.limits.pacing)
+        self._bounds = Bounds(self._database.run, pacing=self.limits.pacing)
         self._runs: set[Run] = set()
         self._of_sender: collections.Counter[int] = collections.Counter()
         self._tending: concurrent.futures.Future[None] | None = None
@@ -100,9 +98,7 @@ class Courier:
             asyncio.run_coroutine_threadsafe(self._end(), self.loop).result(STOP_SECONDS)
         self.loop.call_soon_threadsafe(self._relay.close)
         self._ledger.stop()
-        # `connection` is another object in each thread: its `close` must be looked up there.
-        self._database.submit(_close_connection)
-        self._database.shutdown(wait=True)
+        self._database.stop()
 
     async def serve(self, issue_id: int) -> None:
         """Deliver an issue's due rows for at most a slice; returns at once when there is no room for it.
@@ -126,7 +122,7 @@ class Courier:
                 self._relay.close()
 
     async def _begin(self, issue_id: int) -> Run | None:
-        facts = self._editions.get(issue_id) or await self._in_database(functools.partial(load_edition, issue_id))
+        facts = self._editions.get(issue_id) or await self._database.run(functools.partial(load_edition, issue_id))
         if facts is None:
             return None
         while len(self._editions) >= TEMPLATES_KEPT:
@@ -135,7 +131,8 @@ class Courier:
         # Failures in a row are counted from slice to slice: a dead relay ends each slice at its first fault.
         breaker = self._breakers.setdefault(issue_id, Breaker())
         throttle = self._bounds.throttle(facts.sender_id)
-        run = Run(issue_id, facts, self._ledger, self._relay, breaker, self._bounds.pacing, throttle)
+        age = await self._database.run(functools.partial(seconds_sending, issue_id))
+        run = Run(issue_id, facts, self._ledger, self._relay, breaker, self._bounds.pacing, throttle, age=age)
         await self._bounds.know(run)
         return run
 
@@ -174,7 +171,7 @@ class Courier:
         if lanes:
             return True
         lately = time.monotonic() - hand.full_at < LINGER_SECONDS
-        return lately and (hand.claimed >= BUSY_ROWS or not hand.exhausted)
+        return lately and (hand.claimed >= BUSY_ROWS or hand.rows_for_lanes > 0)
 
     def _adjust(self, run: Run, hand: Hand, lanes: dict[asyncio.Task[None], Lane]) -> None:
         """Start the lanes that this issue may have beside the others, or retire those that it may have no longer."""
@@ -184,7 +181,7 @@ class Courier:
             self._bounds.connections(sender) - self._of_sender[sender],
             self._relay.room,
         )
-        for _ in range(0 if hand.exhausted else spare):
+        for _ in range(min(spare, hand.rows_for_lanes)):
             lane = Lane(run, hand)
             self._of_sender[sender] += 1
             lanes[asyncio.ensure_future(self._work(lane))] = lane
@@ -257,7 +254,7 @@ class Courier:
         work.result()
 
     async def _claim(self, how: Callable[[int, int], list[Claimed]], issue_id: int, limit: int) -> list[Claimed]:
-        return await self._in_database(functools.partial(how, issue_id, limit))
+        return await self._database.run(functools.partial(how, issue_id, limit))
 
     async def _finish(self, run: Run) -> None:
         if run.breaker == Breaker() and not self._stragglers:
@@ -265,7 +262,7 @@ class Courier:
         if run.breaker.tripped:
             reason, detail = run.breaker.tripped, run.breaker.detail[:500]
             log.error("issue_stopped", issue=run.issue_id, reason=reason)
-            await self._in_database(functools.partial(stop_issue, run.issue_id, reason=reason, detail=detail))
+            await self._database.run(functools.partial(stop_issue, run.issue_id, reason=reason, detail=detail))
             self._breakers.pop(run.issue_id, None)
 
     def _stop_runs(self) -> None:
@@ -283,19 +280,3 @@ class Courier:
         if self._stragglers:
             await asyncio.wait(self._stragglers)
         await self._bounds.leave()
-
-    async def _in_database(self, function: Callable[[], T]) -> T:
-        return await self.loop.run_in_executor(self._database, _with_fresh_connection, function)
-
-
-def _with_fresh_connection(function: Callable[[], T]) -> T:
-    try:
-        return function()
-    except Exception:
-        # The next call must not meet the same dead connection.
-        connection.close()
-        raise
-
-
-def _close_connection() -> None:
-    connection.close()

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
+from django.db import models
+from django.db.models.functions import Now
 
 from newsletters.delivery.breaker import COMPOSITION_FAILED
 from newsletters.delivery.compose import Template
@@ -47,6 +49,13 @@ def load_edition(issue_id: int) -> Facts | None:
     except (ValueError, LookupError, TypeError) as error:
         log.warning("edition_unreadable", issue=issue_id, error=type(error).__name__)
         return None
+
+
+def seconds_sending(issue_id: int) -> float:
+    """Return how long an issue has been sending, pauses excluded; 0 when it is not."""
+    spell = models.ExpressionWrapper(Now() - models.F("resumed_at"), output_field=models.DurationField())
+    found = Issue.objects.filter(pk=issue_id, state=IssueState.SENDING).values_list("active_time", spell).first()
+    return sum(part.total_seconds() for part in found) if found else 0.0
 
 
 def stop_issue(issue_id: int, *, reason: str, detail: str) -> bool:

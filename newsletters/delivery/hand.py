@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable
+
+from django.conf import settings
 
 from newsletters.delivery.allow_list import is_allowed
 from newsletters.delivery.dialects import Claimed, Settlement
 from newsletters.delivery.ledger import GateAnswer
 from newsletters.delivery.outcomes import close, park, release
 from newsletters.delivery.pacing import Key
+from newsletters.delivery.replies import SCHEDULE_SECONDS
 from newsletters.delivery.run import Run
 from newsletters.models import DeliveryState
 
@@ -51,6 +55,11 @@ class Hand:
         self.claimed = 0
         self.exhausted = False
         run.on_stop.append(self.wake)
+
+    @property
+    def rows_for_lanes(self) -> int:
+        """How many lanes more could find a row: sys.maxsize while more may be due than is in hand."""
+        return len(self._ready) if self.exhausted else sys.maxsize
 
     def take(self) -> Taken | None:
         """Return a row whose destination has room, and the slot taken for it; None when there is none now."""
@@ -155,8 +164,12 @@ class Hand:
 
     def _park(self, row: Claimed, key: Key) -> Settlement:
         pacing = self._run.pacing
-        reason = "destination_closed" if pacing.closed_seconds(key) else "destination_busy"
-        return park(row, seconds=pacing.park_seconds(key), reason=reason)
+        if not pacing.closed_seconds(key):
+            return park(row, seconds=pacing.park_seconds(key), reason="destination_busy")
+        if self._run.seconds_sending > SCHEDULE_SECONDS * settings.RETRY_SCALE_PERCENT / 100:
+            # A destination that is closed again and again would otherwise keep the issue from ever ending.
+            return close(row, DeliveryState.EXPIRED, "destination_closed")
+        return park(row, seconds=pacing.park_seconds(key), reason="destination_closed")
 
     def _give_back(self, settlements: Iterable[Settlement]) -> None:
         given = list(settlements)

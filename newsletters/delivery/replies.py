@@ -30,6 +30,7 @@ SCHEDULE = (
     24 * HOUR,
     24 * HOUR,
 )
+SCHEDULE_SECONDS = sum(SCHEDULE)
 JITTER = 0.2
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:\s|$)")
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from time import monotonic
 
 from newsletters.delivery.breaker import Breaker
 from newsletters.delivery.editions import Facts
@@ -15,7 +16,10 @@ from newsletters.delivery.throttle import Throttle
 
 @dataclass(eq=False)
 class Run:
-    """What the lanes of an issue share, and whether they are to end. `on_stop` is told of a stop at once."""
+    """What the lanes of an issue share, and whether they are to end.
+
+    `age` is how long it had been sending when the run began, in seconds; `on_stop` is told of a stop at once.
+    """
 
     issue_id: int
     facts: Facts
@@ -24,8 +28,15 @@ class Run:
     breaker: Breaker
     pacing: Pacing
     throttle: Throttle
+    age: float = 0.0
     stopped: bool = False
+    began: float = field(default_factory=monotonic)
     on_stop: list[Callable[[], None]] = field(default_factory=list)
+
+    @property
+    def seconds_sending(self) -> float:
+        """Seconds that the issue has been sending, pauses excluded."""
+        return self.age + monotonic() - self.began
 
     def stop(self) -> None:
         """Make every lane end after the mail in its hands."""

@@ -108,7 +108,7 @@ def test_kept_mails_take_no_more_lanes_than_there_are(
         courier._relay.proven = True
         for _ in range(6):
             await courier.serve(issue.pk)
-        gated.append(await courier._in_database(Delivery.objects.filter(issue=issue, gated=True).count))
+        gated.append(await courier._database.run(Delivery.objects.filter(issue=issue, gated=True).count))
 
     with_courier(loop, tarpit, act)
     assert gated == [LIMITS.lanes]
