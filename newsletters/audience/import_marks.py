@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from array import array
+import mmap
 
 # Of a reader's digest, which nobody without the signing keys can aim at: 128 bits.
 BYTES = 16
@@ -12,15 +12,15 @@ _LEAST_PLACES = 1024
 class Marks:
     """A set of the first 16 bytes of digests, made for at most `most` of them.
 
-    A hash table in two flat arrays (open addressing, linear probing, at most half full): Python's own set
+    A hash table in two flat pieces of memory (open addressing, linear probing, at most half full): Python's own set
     takes 100 MB for a million. A place is free while its first half is zero.
     """
 
     def __init__(self, most: int) -> None:
         places = max(_LEAST_PLACES, 1 << (2 * most).bit_length())
         self._last = places - 1
-        self._first = array("Q", bytes(8 * places))
-        self._second = array("Q", bytes(8 * places))
+        self._first = _zeros(places)
+        self._second = _zeros(places)
 
     def add(self, digest: bytes) -> bool:
         """Put a digest in; False when it was there."""
@@ -42,3 +42,8 @@ class Marks:
         firsts[place] = first
         self._second[place] = second
         return True
+
+
+def _zeros(count: int) -> memoryview:
+    # Mapped, so that the system has it back when the import ends: an allocator may keep it.
+    return memoryview(mmap.mmap(-1, 8 * count)).cast("Q")
