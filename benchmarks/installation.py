@@ -32,7 +32,8 @@ BODY = (
     + "\n\n"
     + "[All issues](https://gazette.example/archive?a=1&b=2)\n"
 )
-WARM_UP_READERS = 500
+# So few that no destination makes rows wait.
+WARM_UP_READERS = 100
 SENT = """
 SELECT count(*), extract(epoch FROM i.finished_at), extract(epoch FROM min(d.settled_at))
 FROM newsletters_issue i JOIN newsletters_delivery d ON d.issue_id = i.id AND d.state = 'sent'
@@ -101,22 +102,31 @@ class Installation:
 
     @contextlib.contextmanager
     def workers(self, *, warm: bool = True) -> Iterator[int]:
-        """Run `manage.py worker`, ready and warm, and give its process id; they end gracefully."""
+        """Run `manage.py worker`, ready and warm, and give its process id; it ends gracefully if all went well."""
         if warm and self._warm_up is None:
             self._warm_up = self.newsletter(WARM_UP_READERS)
         former = self._clock_holder()
         worker = self.site.start_worker()
         root = worker.program.pid
         try:
-            wait_until(lambda: self._clock_holder() not in (None, former), "a clock ticks", seconds=60, pause=0.1)
-            processor.wait_until_quiet(root)
+            self._wait_for_boot(root, former)
             if self._warm_up is not None:
                 self.send(self.draft(self._warm_up))
             # A checkpoint that what came before has made due is not the measured part's.
             self.connection.execute("CHECKPOINT")
             yield root
-        finally:
-            worker.stop()
+        except BaseException:
+            # Whoever interrupts a run does not wait for mails in flight.
+            worker.end()
+            raise
+        worker.stop()
+
+    def _wait_for_boot(self, root: int, former: object) -> None:
+        try:
+            wait_until(lambda: self._clock_holder() not in (None, former), "a clock ticks", seconds=60, pause=0.1)
+            processor.wait_until_quiet(root)
+        except ServiceError as error:
+            raise ServiceError(f"{error}\n{self.site.logs()}") from error
 
     def _clock_holder(self) -> object:
         return self.ask("SELECT max(holder::text) FROM core_clocklease")[0]
@@ -130,7 +140,7 @@ class Installation:
             raise ServiceError(f"send: {answer.status} {answer.body.decode()}\n{self.site.logs()}")
         return began, took
 
-    def send(self, issue: Row, *, seconds: float = 1800) -> Sent:
+    def send(self, issue: Row, *, seconds: float = 600) -> Sent:
         """Send an issue and wait until it is sent."""
         began, took = self.post_send(issue)
         self.wait_for(issue, "state = 'sent'", "the issue is sent", seconds=seconds)

@@ -41,6 +41,7 @@ class Options:
     # Empty: what an operator gets who sets nothing.
     processes: str = ""
     lanes: str = ""
+    pacing: str = ""
     json: Path | None = None
 
 
@@ -64,6 +65,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
         parser.add_argument(f"--{name}", type=_count, default=default, help=f"{text} (default {default:,})")
     parser.add_argument("--processes", default="", help="WORKER_PROCESSES")
     parser.add_argument("--lanes", default="", help="DELIVERY_LANES")
+    parser.add_argument("--pacing", default="", choices=["", "0", "1"], help="DESTINATION_PACING")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
     found = vars(parser.parse_args(arguments))
     return Options(parts=found.pop("only"), **found)

@@ -136,7 +136,12 @@ class Stage:
             # gunicorn reads this one itself, and takes no empty value: the default of config/gunicorn.py.
             WEB_CONCURRENCY="2",
             **dict.fromkeys(DEFAULTS, ""),
-            **{"WORKER_PROCESSES": self.options.processes, "DELIVERY_LANES": self.options.lanes, **variables},
+            **{
+                "WORKER_PROCESSES": self.options.processes,
+                "DELIVERY_LANES": self.options.lanes,
+                "DESTINATION_PACING": self.options.pacing,
+                **variables,
+            },
         )
 
     @functools.cached_property
