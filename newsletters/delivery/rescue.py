@@ -58,8 +58,10 @@ def reclaim_dead_leases() -> int:
 
 def finish_issues() -> int:
     """Move issues to `sent` whose fan-out is complete and of which no row is open; returns how many."""
-    open_rows = Delivery.objects.filter(issue=models.OuterRef("pk"), state__in=OPEN_STATES)
-    done = _UNDER_WAY.filter(fan_out_done_at__isnull=False).exclude(models.Exists(open_rows))
+    done = _UNDER_WAY.filter(fan_out_done_at__isnull=False)
+    for state in OPEN_STATES:
+        # A question for each state finds its own partial index; asked as one, it reads all rows of the issue.
+        done = done.exclude(models.Exists(Delivery.objects.filter(issue=models.OuterRef("pk"), state=state)))
     finished = 0
     for pk in list(done.filter(state=IssueState.SENDING).values_list("pk", flat=True)):
         # The UPDATE asks the whole question again: only its own answer counts.
@@ -72,9 +74,14 @@ def finish_issues() -> int:
 
 def sweep_cancelled() -> int:
     """Close rows that were still waiting when their issue was cancelled; returns how many."""
-    cancelled = _UNDER_WAY.filter(state=IssueState.CANCELLED)
-    waiting = Delivery.objects.filter(issue__in=cancelled, state=DeliveryState.QUEUED)
-    batch = list(waiting.values_list("pk", flat=True)[:SWEEP_ROWS])
+    return sum(_sweep(pk) for pk in _UNDER_WAY.filter(state=IssueState.CANCELLED).values_list("pk", flat=True))
+
+
+def _sweep(issue_id: int) -> int:
+    """Close the next waiting rows of a cancelled issue; returns how many."""
+    waiting = Delivery.objects.filter(issue=issue_id, state=DeliveryState.QUEUED)
+    # In the order of the claim's index: in any order, one row may be looked for in the whole ledger.
+    batch = list(waiting.order_by("next_at", "pk").values_list("pk", flat=True)[:SWEEP_ROWS])
     if not batch:
         return 0
     return Delivery.objects.filter(pk__in=batch, state=DeliveryState.QUEUED).update(
