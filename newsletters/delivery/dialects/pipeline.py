@@ -20,8 +20,9 @@ from psycopg import pq
 from psycopg.errors import error_from_result
 
 READ, BOTH = select.POLLIN, select.POLLIN | select.POLLOUT
-# Which statements each session has prepared.
+# Which statements each session has prepared, and IS_SET when its setting has come to stay.
 _prepared: weakref.WeakKeyDictionary[psycopg.Connection[Any], set[bytes]] = weakref.WeakKeyDictionary()
+IS_SET = b""
 
 Parameters = Sequence[bytes | None]
 Command = tuple["Statement", Parameters]
@@ -36,6 +37,9 @@ class Statement:
     sql: bytes
 
 
+BEGIN = Statement(b"courant_begin", b"BEGIN")
+
+
 def execute(
     raw: psycopg.Connection[Any], commands: Sequence[Command], *, prepare: bool, setting: Statement
 ) -> list[Rows]:
@@ -43,10 +47,14 @@ def execute(
 
     With `prepare`, each session runs `setting` once and keeps every statement prepared. Without it, behind
     a pooler that hands the next transaction to another session, `setting` opens each transaction.
+    Inside a transaction of the caller's they are a part of it, and he commits them.
     Raises psycopg.Error; nothing is committed then, unless the link was cut while it was being committed.
     """
     known = _prepared.setdefault(raw, set()) if prepare else set()
-    opening: list[Command] = [] if setting.name in known else [(setting, ())]
+    opening: list[Command] = [] if IS_SET in known else [(setting, ())]
+    if not raw.autocommit and raw.pgconn.transaction_status == pq.TransactionStatus.IDLE:
+        # The caller's transaction begins with its first statement, which this is.
+        opening.insert(0, (BEGIN, ()))
     # For each result that will come, the statement that it says was prepared; None for one that ran.
     preparing: list[bytes | None] = []
     pgconn = raw.pgconn
@@ -68,6 +76,9 @@ def execute(
     for _, result in results:
         if result.status == pq.ExecStatus.FATAL_ERROR:
             raise error_from_result(result)
+    if pgconn.transaction_status == pq.TransactionStatus.IDLE:
+        # Rolled back, a setting would be lost with the rest.
+        known.add(IS_SET)
     return [_rows(result) for name, result in results if name is None][len(opening) :]
 
 
