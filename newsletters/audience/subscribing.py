@@ -175,7 +175,8 @@ def erase_subscriber(subscriber: Subscriber) -> None:
         places = Subscription.objects.select_for_update().filter(subscriber=subscriber).order_by("pk")
         # The ledger's index begins with the issue.
         ledger = Delivery.objects.filter(issue__newsletter=F("subscription__newsletter"))
-        ledger.filter(subscription__in=list(places.values_list("pk", flat=True)), state=DeliveryState.QUEUED).update(
+        rows = ledger.filter(subscription__in=list(places.values_list("pk", flat=True)))
+        Delivery.objects.filter(pk__in=list(rows.values_list("pk", flat=True)), state=DeliveryState.QUEUED).update(
             state=DeliveryState.SUPPRESSED, reason="erased", settled_at=Now()
         )
         # The database itself forgets the readers' values in the ledger (migration 0004).

@@ -3,7 +3,7 @@
 The statements are the ones that the code sends: PostgreSQL itself reports the plan of each that it carries out
 (auto_explain), prepared ones with the plan that was kept. The ledger is looked at in two conditions. In `stale` the
 statistics are from before the issue and all plans were made while there was no row of it, as in a worker that has
-waited for its first big issue. In `fresh` the table has just been analysed.
+waited for its first big issue after a small one. In `fresh` the table has just been analysed.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ on_sqlite = settings.DATABASES["default"]["ENGINE"].endswith("sqlite3")
 pytestmark = [pytest.mark.django_db, pytest.mark.skipif(on_sqlite, reason="SQLite keeps no plan")]
 READERS = 500_000
 BIG = {f"newsletters_{name}" for name in ("delivery", "subscription", "subscriber", "suppression", "consentevent")}
+LONG_AGO = "2026-01-01T00:00:00Z"
 # Pages for one row: it, its reader and its new version, through every index, several of them deep.
 PAGES_A_ROW = 100
 # And for a statement: the issue, catalogues read for the first time, the upper pages of indexes.
@@ -48,6 +49,9 @@ INSERT INTO newsletters_consentevent (subscription_id, state, source, detail)
 SELECT id, 'active', 'test', '' FROM newsletters_subscription WHERE newsletter_id = %(newsletter)s ORDER BY id;
 INSERT INTO newsletters_suppression (publisher_id, address_digest, reason)
 SELECT %(publisher)s, decode(md5((-g)::text), 'hex'), 'bounced' FROM generate_series(1, 50000) g;
+INSERT INTO newsletters_delivery (issue_id, subscription_id, state, settled_at)
+SELECT %(old)s, id, 'sent', now() FROM newsletters_subscription
+WHERE newsletter_id = %(newsletter)s ORDER BY id LIMIT 2000;
 ANALYZE
 """
 # 200,000 rows of an issue that only waits to be called sent, 300,000 of a cancelled one, and 500,000 of one that is
@@ -131,10 +135,11 @@ def _undone() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def newsletter(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[Newsletter]:
-    """Half a million active readers, 50,000 suppressed addresses, and no ledger row; statistics about just that."""
+    """Half a million readers, 50,000 suppressed addresses and 2,000 old ledger rows; statistics about just that."""
     with django_db_blocker.unblock(), _undone():
         made = make_newsletter()
-        _run_quickly(READ, readers=READERS, newsletter=made.pk, publisher=made.publisher_id)
+        old = make_issue(made, state="cancelled", started_at=LONG_AGO, finished_at=LONG_AGO).pk
+        _run_quickly(READ, old=old, readers=READERS, newsletter=made.pk, publisher=made.publisher_id)
         yield made
     connection.close()
 
@@ -156,8 +161,7 @@ def plans(newsletter: Newsletter) -> Iterator[Plans]:
 @pytest.fixture(scope="module")
 def issues(newsletter: Newsletter, plans: Plans) -> dict[str, Issue]:
     """The issues of FILL, whose rows come when every plan has been made."""
-    long_ago = "2026-01-01T00:00:00Z"
-    begun = {"started_at": long_ago, "resumed_at": long_ago, "fan_out_done_at": long_ago}
+    begun = dict.fromkeys(("started_at", "resumed_at", "fan_out_done_at"), LONG_AGO)
     made = {
         name: make_issue(newsletter, state=state, **begun)
         for name, state in (("done", "sending"), ("cancelled", "cancelled"), ("running", "sending"))
@@ -283,4 +287,5 @@ def test_erasing_a_reader_reads_the_readers_own_rows(
     newsletter: Newsletter, ledger: dict[str, Issue], plans: Plans
 ) -> None:
     reader = Subscriber.objects.filter(publisher=newsletter.publisher_id).order_by("-pk")[100_000]
-    plans.check(lambda: erase_subscriber(reader), rows=3)
+    # A rare act: planned afresh, with stale statistics it may walk the rows that wait, but never the table.
+    plans.check(lambda: erase_subscriber(reader), rows=100)
