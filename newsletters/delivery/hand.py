@@ -26,8 +26,6 @@ from newsletters.models import DeliveryState
 
 # A small issue spreads over all processes; a large one soon claims in full batches.
 FIRST_BATCH, FULL_BATCH = 16, 256
-# So many rows of one destination wait here for its next slot.
-WAITING_ROOM = 20
 # Rows that no lane has taken for so long, because every mail under way is slow, are for other processes.
 PATIENCE_SECONDS = 5.0
 
@@ -153,7 +151,7 @@ class Hand:
                 break
             taken = None
             room = self._waiting.setdefault(key, collections.deque())
-            if len(room) < WAITING_ROOM and not pacing.closed_seconds(key):
+            if len(room) < pacing.waiting_room(key):
                 room.append(row)
                 continue
             if not room:

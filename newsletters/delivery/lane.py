@@ -22,9 +22,6 @@ from newsletters.models import DeliveryState
 
 log = structlog.get_logger(__name__)
 
-# A destination that takes longer for a mail gets no more of them at once, however friendly it is.
-SLOW_SECONDS = 5.0
-
 
 @dataclass(eq=False)
 class Lane:
@@ -67,7 +64,7 @@ class Lane:
 
     async def _deliver(self, row: Claimed, key: Key) -> None:
         """Take a row, and its slot at the destination, through gate and SMTP."""
-        outcome, slow = None, False
+        outcome, seconds = None, 0.0
         try:
             gate = await self._pass_gate(row, key)
             if gate is None:
@@ -78,7 +75,7 @@ class Lane:
                 return
             began = time.monotonic()
             outcome = await self._attempt(mail, gate)
-            slow = time.monotonic() - began > SLOW_SECONDS
+            seconds = time.monotonic() - began
             self._note(outcome, key)
             self._settled.append(settlement(row, gate.intent_id, outcome, on_uncertain=self.run.facts.on_uncertain))
         finally:
@@ -86,7 +83,7 @@ class Lane:
             if outcome is None:
                 room = pacing.release(key)
             else:
-                room = pacing.settle(key, outcome, attempts=row.attempts, slow=slow)
+                room = pacing.settle(key, outcome, attempts=row.attempts, seconds=seconds)
             if room:
                 self.hand.note_room(key)
 

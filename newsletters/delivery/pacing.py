@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from newsletters.delivery.replies import Outcome, Reply, Verdict
-from newsletters.delivery.window import CAP, START, Queue, Window, says_slow_down
+from newsletters.delivery.window import CAP, SLOW_SECONDS, START, Queue, Window, says_slow_down
 
 # Publisher id, and domain in A-labels and lower case.
 Key = tuple[int, str]
@@ -93,6 +93,8 @@ class Pacing:
         if window.busy >= window.size:
             self._queue_of(window)
             return False
+        if window.queue is not None and not window.busy:
+            window.queue.answered_at = self._clock()
         window.busy += 1
         window.idle_since = 0.0
         return True
@@ -105,21 +107,21 @@ class Pacing:
         window.busy -= 1
         return self._leave(key, window)
 
-    def settle(self, key: Key, outcome: Outcome, *, attempts: int, slow: bool = False) -> bool:
+    def settle(self, key: Key, outcome: Outcome, *, attempts: int, seconds: float = 0.0) -> bool:
         """Give a slot back with what the attempt came to; True when there is room for another now.
 
-        `attempts` counts the row's earlier attempts. A `slow` mail that was taken in the end does not widen the
-        window: a tarpit takes them all, and would take all lanes. While the destination is closed an outcome changes
-        nothing: its attempt began before.
+        `attempts` counts the row's earlier attempts, `seconds` is how long this one took. A slow mail does
+        not widen the window: a tarpit takes them all in the end, and would take all lanes. While the
+        destination is closed an outcome changes nothing: its attempt began before.
         """
         if not self._enabled:
             return True
         window = self._windows[key]
         window.busy -= 1
         if window.queue is not None:
-            window.queue.count_answer(self._clock())
+            window.queue.count_answer(self._clock(), seconds)
         if not window.is_closed(self._clock):
-            self._feed_back(key, window, outcome, attempts, slow)
+            self._feed_back(key, window, outcome, attempts=attempts, slow=seconds > SLOW_SECONDS)
         return self._leave(key, window)
 
     def has_room(self, key: Key) -> bool:
@@ -139,7 +141,18 @@ class Pacing:
             return 0.0
         window = self._window(key)
         window.is_closed(self._clock)
-        return self._queue_of(window).park(self._clock(), closed_until=window.closed_until, scale=self._scale)
+        return self._queue_of(window).park(
+            self._clock(), slots=window.cap, closed_until=window.closed_until, scale=self._scale
+        )
+
+    def waiting_room(self, key: Key) -> int:
+        """Return how many claimed rows may wait at hand for a slot; 0 while the destination is closed."""
+        if not self._enabled:
+            return 0
+        window = self._window(key)
+        if window.is_closed(self._clock):
+            return 0
+        return self._queue_of(window).room(self._clock(), slots=window.cap)
 
     def reports(self) -> Reports:
         """Return what the database must learn; to be asked about once a second.
@@ -199,7 +212,7 @@ class Pacing:
         if key not in self._recoveries:
             window.closed_seconds = known.closed_seconds if known else 0
 
-    def _feed_back(self, key: Key, window: Window, outcome: Outcome, attempts: int, slow: bool) -> None:
+    def _feed_back(self, key: Key, window: Window, outcome: Outcome, *, attempts: int, slow: bool) -> None:
         if outcome.verdict is Verdict.SENT or outcome.verdict is Verdict.BOUNCED:
             if not slow:
                 window.grow()

@@ -18,6 +18,8 @@ START, CAP = 5, 20
 FIRST_CLOSURE, LONGEST_CLOSURE = 300, 4_000
 # One process's share of the start may be one mail: a single refusal must not close a domain for all of them.
 STRIKES = 3
+# A mail that takes longer and is taken in the end does not widen the window.
+SLOW_SECONDS = 5.0
 SERVICE_CLOSING = 421
 GREYLISTING = frozenset({450, 451})
 
@@ -99,14 +101,15 @@ class Window:
 
 @dataclass(slots=True, eq=False)
 class Queue:
-    """The rows that found no room and wait in the database: whose turn comes when.
+    """The rows that found no room and wait, here or in the database: whose turn comes when.
 
     Each row parked stands behind those parked before; each answer of the destination takes one away.
-    `interval` is the seconds from one answer to the next, an exponentially weighted mean.
+    `seconds` is what a mail takes, an exponentially weighted mean. With all slots in use that tells how
+    fast the rows go; how fast they have gone tells less, while the window still grows.
     """
 
     answered_at: float
-    interval: float = 0.05
+    seconds: float = 0.05
     turns: float = 0.0
 
     SHORTEST: ClassVar[float] = 2.0
@@ -114,21 +117,31 @@ class Queue:
     LEAST_INTERVAL: ClassVar[float] = 0.0005
     WEIGHT_OF_LATEST: ClassVar[float] = 0.2
     JITTER: ClassVar[float] = 0.1
+    LEAST_ROOM: ClassVar[int] = 20
+    MOST_ROOM: ClassVar[int] = 250
 
-    def count_answer(self, now: float) -> None:
-        self.interval += self.WEIGHT_OF_LATEST * (now - self.answered_at - self.interval)
+    def count_answer(self, now: float, seconds: float) -> None:
+        self.seconds += self.WEIGHT_OF_LATEST * (seconds - self.seconds)
         self.answered_at = now
         self.turns = max(0.0, self.turns - 1)
 
-    def park(self, now: float, *, closed_until: float, scale: float) -> float:
+    def room(self, now: float, *, slots: int) -> int:
+        """Return how many rows may wait at hand: those whose turn comes before a parked row would be back."""
+        return max(self.LEAST_ROOM, min(int(self.SHORTEST / self._interval(now, slots)), self.MOST_ROOM))
+
+    def park(self, now: float, *, slots: int, closed_until: float, scale: float) -> float:
         """Return how many seconds one more row should wait: until it opens, or until its turn may have come."""
         longest = self.LONGEST * scale
         shortest = min(self.SHORTEST, longest)
         if closed_until > now:
             wait = max(closed_until - now, shortest)
         else:
-            # A destination that has fallen silent is as slow as its silence is long.
-            interval = max(self.interval, now - self.answered_at, self.LEAST_INTERVAL)
+            interval = self._interval(now, slots)
             self.turns = min(self.turns + 1, longest / interval)
             wait = min(shortest + self.turns * interval, longest)
         return wait * random.uniform(1, 1 + self.JITTER)  # noqa: S311  # not a secret
+
+    def _interval(self, now: float, slots: int) -> float:
+        """Return the seconds from one answer to the next with all slots in use."""
+        # A destination that has fallen silent is as slow as its silence is long.
+        return max(max(self.seconds, now - self.answered_at) / slots, self.LEAST_INTERVAL)

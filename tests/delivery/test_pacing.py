@@ -146,21 +146,43 @@ def park(process: Process, rows: int) -> list[float]:
     return [process.pacing.park_seconds(KEY) for _ in range(rows)]
 
 
+def answer(process: Process, mails: int, *, seconds: float) -> None:
+    """Have a destination with all 20 slots in use answer so many mails that took so many seconds each."""
+    for _ in range(mails):
+        process.clock.now += seconds / 20
+        process.pacing.settle(KEY, SENT, attempts=0, seconds=seconds)
+        process.take()
+
+
 def test_rows_parked_at_a_fast_destination_come_back_as_fast_as_it_answers() -> None:
     process = Process()
-    process.take()
-    process.pacing.park_seconds(KEY)
-    for _ in range(100):
-        process.clock.now += 0.01
-        process.pacing.settle(KEY, SENT, attempts=0)
-        process.pacing.admit(KEY)
+    process.fill()
+    answer(process, 100, seconds=0.2)
     waits = park(process, 1000)
     assert all(2 <= wait <= 2.3 for wait in waits[:5])
     assert all(2 + 0.01 * turn * 0.9 <= wait <= (2.5 + 0.01 * turn) * 1.11 for turn, wait in enumerate(waits))
-    for _ in range(1000):
-        process.clock.now += 0.01
-        process.pacing.settle(KEY, SENT, attempts=0)
-        process.pacing.admit(KEY)
+    answer(process, 1000, seconds=0.2)
+    assert process.pacing.park_seconds(KEY) < 2.3
+
+
+def test_a_window_that_has_yet_to_grow_parks_nobody_for_longer_than_a_wide_one() -> None:
+    process = Process()
+    process.take()
+    process.pacing.park_seconds(KEY)
+    for _ in range(3):
+        process.clock.now += 0.02
+        process.pacing.settle(KEY, SENT, attempts=0, seconds=0.02)
+    assert max(park(process, 500)) < 4
+
+
+def test_a_destination_that_was_idle_is_not_taken_for_silent() -> None:
+    process = Process()
+    process.fill()
+    process.pacing.park_seconds(KEY)
+    for _ in range(20):
+        process.pacing.settle(KEY, SENT, attempts=0, seconds=0.02)
+    process.clock.now += 50
+    process.take()
     assert process.pacing.park_seconds(KEY) < 2.3
 
 
@@ -170,21 +192,40 @@ def test_rows_parked_at_a_tarpit_come_back_rarely() -> None:
     process.pacing.park_seconds(KEY)
     process.clock.now += 60
     waits = park(process, 40_000)
-    assert waits[0] >= 120
-    assert all(300 <= wait <= 330 for wait in waits[5:])
+    assert waits[0] >= 5
+    assert all(300 <= wait <= 330 for wait in waits[105:])
 
 
 def test_a_tarpit_that_recovers_gets_its_rows_sooner_again() -> None:
     process = Process()
-    process.take()
+    process.fill()
     process.pacing.park_seconds(KEY)
     process.clock.now += 60
     park(process, 1000)
-    for _ in range(100):
-        process.clock.now += 0.01
-        process.pacing.settle(KEY, SENT, attempts=0)
-        process.pacing.admit(KEY)
+    answer(process, 1200, seconds=0.2)
     assert process.pacing.park_seconds(KEY) < 3
+
+
+def test_slow_mails_that_are_taken_in_the_end_do_not_widen_a_window() -> None:
+    process = Process()
+    assert process.take() == 5
+    for _ in range(30):
+        process.pacing.settle(KEY, SENT, attempts=0, seconds=6.0)
+        process.take()
+    assert process.pacing._windows[KEY].size == 5
+
+
+def test_more_rows_wait_at_hand_for_a_fast_destination_than_for_a_slow_one() -> None:
+    process = Process()
+    process.fill()
+    process.pacing.park_seconds(KEY)
+    answer(process, 100, seconds=0.02)
+    assert process.pacing.waiting_room(KEY) == 250
+    answer(process, 100, seconds=4.0)
+    assert process.pacing.waiting_room(KEY) == 20
+    closed = Process()
+    closed.close()
+    assert closed.pacing.waiting_room(KEY) == 0
 
 
 def test_parking_is_as_short_as_the_retry_schedule_is_scaled() -> None:
