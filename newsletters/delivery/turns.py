@@ -5,9 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice
 
 # An issue that was turned away and is not heard of for so long is served elsewhere, or has ended.
 FORGET_SECONDS = 2.0
+# The clock rings for each issue several times a second: one that is silent for so long lets others pass.
+SILENT_SECONDS = 0.75
 # Whoever makes room has had at least so long.
 SHORTEST_TURN_SECONDS = 1.0
 
@@ -19,6 +22,7 @@ class Turns:
     most: int
     clock: Callable[[], float] = time.monotonic
     running: dict[int, float] = field(default_factory=dict)
+    # When each issue that was turned away was last heard of, in the order in which they first were.
     _waiting: dict[int, float] = field(default_factory=dict)
 
     def begin(self, issue_id: int) -> bool:
@@ -27,11 +31,11 @@ class Turns:
             return False
         now = self.clock()
         self._waiting = {issue: seen for issue, seen in self._waiting.items() if now - seen < FORGET_SECONDS}
-        room = self.most - len(self.running)
-        if room <= 0 or (issue_id not in self._waiting and room <= len(self._waiting)):
-            self._waiting[issue_id] = now
+        self._waiting[issue_id] = now
+        first = (issue for issue, seen in self._waiting.items() if now - seen < SILENT_SECONDS)
+        if issue_id not in islice(first, max(0, self.most - len(self.running))):
             return False
-        self._waiting.pop(issue_id, None)
+        del self._waiting[issue_id]
         self.running[issue_id] = now
         return True
 
