@@ -30,7 +30,7 @@ from newsletters.delivery.ledger import Ledger
 from newsletters.delivery.relay import RelayPool
 from newsletters.delivery.run import Run
 from newsletters.delivery.smtp import Connection
-from newsletters.delivery.turns import Turns
+from newsletters.delivery.turns import SHORTEST_TURN_SECONDS, Turns
 
 log = structlog.get_logger(__name__)
 
@@ -143,7 +143,8 @@ class Courier:
         lanes: dict[asyncio.Task[None], Lane] = {}
         self._runs.add(run)
         try:
-            await self._deliver_suspects(run, until)
+            if not self._is_over(run, until):
+                await self._deliver_suspects(run, until)
             while not self._is_over(run, until) and await self._has_work(hand, lanes):
                 hand.look_after()
                 self._adjust(run, hand, lanes)
@@ -176,11 +177,11 @@ class Courier:
     def _adjust(self, run: Run, hand: Hand, lanes: dict[asyncio.Task[None], Lane]) -> None:
         """Start the lanes that this issue may have beside the others, or retire those that it may have no longer."""
         sender = run.facts.sender_id
-        spare = min(
-            self._share() - len(lanes),
-            self._bounds.connections(sender) - self._of_sender[sender],
-            self._relay.room,
-        )
+        connections = self._bounds.connections(sender)
+        siblings = sum(other.facts.sender_id == sender for other in self._runs)
+        share = min(self._share(), max(1, connections // siblings))
+        spare = min(share - len(lanes), connections - self._of_sender[sender], self._relay.room)
+        run.hungry = not lanes and spare <= 0
         for _ in range(min(spare, hand.rows_for_lanes)):
             lane = Lane(run, hand)
             self._of_sender[sender] += 1
@@ -201,7 +202,8 @@ class Courier:
     def _share(self) -> int:
         if not self._relay.proven:
             return 1
-        return max(1, (self.limits.lanes - len(self._stragglers)) // max(1, len(self._turns.running)))
+        lanes = min(self.limits.lanes - len(self._stragglers), self._relay.most)
+        return max(1, lanes // max(1, len(self._turns.running)))
 
     def _is_over(self, run: Run, until: float) -> bool:
         return (
@@ -211,7 +213,15 @@ class Courier:
             or time.monotonic() >= until
             or bool(self._relay.resting)
             or self._turns.is_to_yield(run.issue_id)
+            or self._makes_room(run)
         )
+
+    def _makes_room(self, run: Run) -> bool:
+        """Tell whether a run has had long enough what another of its sender, or of a narrow relay, is waiting for."""
+        if run.hungry or time.monotonic() - run.began < SHORTEST_TURN_SECONDS:
+            return False
+        rivals = [other for other in self._runs if other.hungry]
+        return any(other.facts.sender_id == run.facts.sender_id or not self._relay.room for other in rivals)
 
     async def _part_with(self, lanes: Collection[asyncio.Task[None]]) -> None:
         """Let lanes end; one whose mail the relay keeps waiting must not keep the issue from its next slice."""
@@ -225,8 +235,8 @@ class Courier:
             lane.result()
 
     async def _deliver_suspects(self, run: Run, until: float) -> None:
-        sender = run.facts.sender_id
-        if self._bounds.connections(sender) <= self._of_sender[sender]:
+        # Alone it has whatever connections its sender may have here.
+        if not self._bounds.connections(run.facts.sender_id):
             return
         hand = Hand(run, functools.partial(self._claim, claim_suspect, run.issue_id), most=1)
         try:
@@ -272,7 +282,11 @@ class Courier:
     async def _tend(self) -> None:
         while True:
             await asyncio.sleep(TEND_SECONDS)
-            await self._bounds.tend(self._runs)
+            try:
+                await self._bounds.tend(self._runs)
+            except Exception:
+                # Without it, a process would never again hear of a limit.
+                log.exception("tending_failed")
 
     async def _end(self) -> None:
         if self._tending is not None:

@@ -47,6 +47,7 @@ class Hand:
         self._claiming: asyncio.Task[None] | None = None
         self._giving_back: set[asyncio.Task[GateAnswer]] = set()
         self._error: Exception | None = None
+        # When a lane last took a row, or rows came that none could have taken sooner.
         self._taken_at = time.monotonic()
         # When it was last not known that nothing is due.
         self.full_at = time.monotonic()
@@ -195,6 +196,8 @@ class Hand:
         self.exhausted = not rows
         if rows:
             self.full_at = time.monotonic()
+        if not self._ready:
+            self._taken_at = time.monotonic()
         self.claimed += len(rows)
         self._run.ledger.hold({row.delivery_id: row.lease_token for row in rows})
         publisher_id = self._run.facts.publisher_id

@@ -119,7 +119,7 @@ class Lane:
         assert self._connection is not None
         try:
             return await self._connection.send(mail)
-        except Exception:
+        except BaseException:
             # Nobody knows how far it came: renewed no more, its lease runs out and the rescue flags the row.
             self.run.ledger.let_go([gate])
             self._connection.close()
@@ -147,9 +147,8 @@ class Lane:
         """Have a usable connection before the gate, so that a dead relay leaves no uncertain row."""
         if self._connection is not None and self._connection.usable:
             return True
-        if self._connection is not None:
-            self.run.relay.release(self._connection)
-            self._connection = None
+        # Connecting may take long, and what is known of the mail before must not be lost meanwhile.
+        await self._rest()
         try:
             self._connection = await self.run.relay.acquire()
         except RelayFullError:

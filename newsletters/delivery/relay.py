@@ -61,12 +61,13 @@ class RelayPool:
         _, since, _ = self._full
         open_now = self._in_use + self._opening + len(self._idle)
         is_fresh = time.monotonic() - since < FULL_SECONDS
-        return len(self._idle) + (0 if is_fresh else max(0, self._most - open_now))
+        return len(self._idle) + (0 if is_fresh else max(0, self.most - open_now))
 
     @property
-    def _most(self) -> int:
-        """How many connections the relay may be asked for, once it has refused one."""
-        assert self._full is not None
+    def most(self) -> int:
+        """How many connections the relay may be asked for: sys.maxsize unless it has refused one more."""
+        if self._full is None:
+            return sys.maxsize
         most, since, _ = self._full
         return most + int((time.monotonic() - since) / WIDEN_SECONDS)
 
@@ -168,7 +169,7 @@ class RelayPool:
 
     def _narrow(self, outcome: Outcome) -> None:
         # One less at a time: a relay may not have noticed yet that a worn out connection was closed.
-        most = self._in_use if self._full is None else max(self._in_use, self._most - 1)
+        most = self._in_use if self._full is None else max(self._in_use, self.most - 1)
         self._full = max(1, most), time.monotonic(), outcome
 
     def close(self) -> None:

@@ -19,6 +19,7 @@ class Run:
     """What the lanes of an issue share, and whether they are to end.
 
     `age` is how long it had been sending when the run began, in seconds; `on_stop` is told of a stop at once.
+    `hungry` says that it has no lane because others have all that it could have.
     """
 
     issue_id: int
@@ -30,6 +31,7 @@ class Run:
     throttle: Throttle
     age: float = 0.0
     stopped: bool = False
+    hungry: bool = False
     began: float = field(default_factory=monotonic)
     on_stop: list[Callable[[], None]] = field(default_factory=list)
 
