@@ -91,6 +91,12 @@ class Delivery(models.Model):
                 condition=models.Q(state=DeliveryState.QUEUED),
                 name="delivery_queued",
             ),
+            # Read by the claim of suspects; nearly always empty.
+            models.Index(
+                fields=["issue", "next_at", "id"],
+                condition=models.Q(state=DeliveryState.QUEUED, kills__gt=0),
+                name="delivery_suspect",
+            ),
             # Read by the rescue and by finishing; the gate writes none of its columns.
             models.Index(
                 fields=["issue", "lease_until"],

@@ -24,8 +24,10 @@ def fan_out(issue_id: int) -> None:
     """
     until = time.monotonic() + SLICE_SECONDS
     fields = _merge_fields(issue_id)
-    while _insert_chunk(issue_id, fields) and time.monotonic() < until:
-        pass
+    more = _insert_chunk(issue_id, fields)
+    dialect().tell_planner()
+    while more and time.monotonic() < until:
+        more = _insert_chunk(issue_id, fields)
 
 
 def issues_to_fan_out() -> list[int]:

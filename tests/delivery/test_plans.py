@@ -23,7 +23,7 @@ from pytest_django.fixtures import Settings
 from newsletters.actors import QUESTIONS
 from newsletters.audience.subscribing import erase_subscriber
 from newsletters.delivery.dialects import Claimed, Gate, Settlement, dialect
-from newsletters.models import Issue, Newsletter, Subscriber
+from newsletters.models import Delivery, Issue, Newsletter, Subscriber
 from newsletters.publishing import fan_out as fanning_out
 from tests.cast import make_issue, make_newsletter, make_reader
 from tests.delivery.acts import gate_of
@@ -229,6 +229,16 @@ def test_a_claim_reads_what_it_takes(ledger: dict[str, Issue], plans: Plans) -> 
     plans.check(lambda: taken.extend(_claim(ledger["running"])), rows=50)
     assert len(taken) == 50
     assert all(row.address for row in taken)
+
+
+def test_a_claim_of_suspects_does_not_look_through_everybody_who_waits(ledger: dict[str, Issue], plans: Plans) -> None:
+    suspects: list[Claimed] = []
+    rows = _claim(ledger["running"], 5)
+    Delivery.objects.filter(pk__in=[row.delivery_id for row in rows]).update(
+        state="queued", lease_token=None, lease_until=None, kills=1
+    )
+    plans.check(lambda: suspects.extend(_claim(ledger["running"], 5, suspects=True)), rows=5)
+    assert len(suspects) == 5
 
 
 def test_a_turn_reads_what_it_settles_and_permits(ledger: dict[str, Issue], plans: Plans) -> None:

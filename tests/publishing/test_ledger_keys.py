@@ -17,8 +17,8 @@ from tests.cast import ADA, BORIS, make_issue, make_newsletter, make_reader, mak
 from tests.delivery.acts import begin, start
 from tests.services.processes import wait_until
 
-pytestmark = [pytest.mark.django_db, pytest.mark.dialects]
-needs_postgresql = pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite has one writer at a time")
+pytestmark = pytest.mark.django_db
+# SQLite has one writer at a time: what waits for what there is no question.
 NOBODY = 2**40
 
 
@@ -44,6 +44,7 @@ def readers_of(issue: Issue) -> list[int | None]:
     return sorted(Delivery.objects.filter(issue=issue).values_list("subscription_id", flat=True), key=str)
 
 
+@pytest.mark.dialects
 def test_a_row_of_no_issue_is_refused() -> None:
     reader = make_reader(make_newsletter())
     with refused():
@@ -52,6 +53,7 @@ def test_a_row_of_no_issue_is_refused() -> None:
         Delivery.objects.create(issue_id=NOBODY, subscription=reader)
 
 
+@pytest.mark.dialects
 def test_a_row_of_no_reader_or_of_another_newsletters_reader_is_refused() -> None:
     newsletter = make_newsletter()
     issue, stranger = make_issue(newsletter), make_reader(make_newsletter(), address=BORIS)
@@ -66,6 +68,7 @@ def test_a_row_of_no_reader_or_of_another_newsletters_reader_is_refused() -> Non
     assert len(readers_of(issue)) == 2
 
 
+@pytest.mark.dialects
 def test_rows_of_several_issues_in_one_statement_are_each_checked() -> None:
     one, two = make_newsletter(), make_newsletter()
     first, second = make_issue(one), make_issue(two)
@@ -78,6 +81,7 @@ def test_rows_of_several_issues_in_one_statement_are_each_checked() -> None:
     assert (readers_of(first), readers_of(second)) == ([ada.pk], [boris.pk])
 
 
+@pytest.mark.dialects
 def test_an_issue_with_rows_is_not_deleted_behind_the_ledgers_back() -> None:
     newsletter = make_newsletter()
     make_reader(newsletter)
@@ -88,6 +92,7 @@ def test_an_issue_with_rows_is_not_deleted_behind_the_ledgers_back() -> None:
     assert not Delivery.objects.exists()
 
 
+@pytest.mark.dialects
 def test_a_deleted_reader_leaves_the_row_but_no_values() -> None:
     newsletter, other = make_newsletter(), make_newsletter()
     gone, kept = make_reader(newsletter, address=ADA), make_reader(newsletter, address=BORIS)
@@ -102,6 +107,7 @@ def test_a_deleted_reader_leaves_the_row_but_no_values() -> None:
     assert Delivery.objects.filter(merge__isnull=False, reply_text__isnull=False).count() == 3
 
 
+@pytest.mark.dialects
 def test_no_row_ever_changes_the_keys_that_the_ledger_stands_on() -> None:
     newsletter, other = make_newsletter(), make_newsletter()
     ada, boris = make_reader(newsletter, address=ADA), make_reader(newsletter, address=BORIS)
@@ -123,6 +129,7 @@ def test_no_row_ever_changes_the_keys_that_the_ledger_stands_on() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.dialects
 def test_readers_who_are_erased_during_fan_out_leave_no_dangling_row_and_take_nobody_along(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -150,7 +157,6 @@ def test_readers_who_are_erased_during_fan_out_leave_no_dangling_row_and_take_no
     assert (issue.audience, issue.fan_out_done_at is not None) == (len(found), True)
 
 
-@needs_postgresql
 @pytest.mark.django_db(transaction=True)
 def test_a_deletion_waits_for_the_chunk_that_has_read_the_reader() -> None:
     newsletter = make_newsletter()
@@ -166,7 +172,6 @@ def test_a_deletion_waits_for_the_chunk_that_has_read_the_reader() -> None:
     assert readers_of(issue) == [None]
 
 
-@needs_postgresql
 @pytest.mark.django_db(transaction=True)
 def test_a_chunk_waits_for_the_deletion_and_does_not_see_the_reader() -> None:
     newsletter = make_newsletter()
@@ -182,7 +187,6 @@ def test_a_chunk_waits_for_the_deletion_and_does_not_see_the_reader() -> None:
     assert readers_of(issue) == [stays.pk]
 
 
-@needs_postgresql
 @pytest.mark.django_db(transaction=True)
 def test_a_hand_written_row_for_a_reader_who_is_being_deleted_is_refused() -> None:
     newsletter = make_newsletter()
@@ -197,7 +201,6 @@ def test_a_hand_written_row_for_a_reader_who_is_being_deleted_is_refused() -> No
     assert not Delivery.objects.exists()
 
 
-@needs_postgresql
 @pytest.mark.django_db(transaction=True)
 def test_an_issue_is_not_deleted_under_a_chunk() -> None:
     newsletter = make_newsletter()
@@ -213,7 +216,6 @@ def test_an_issue_is_not_deleted_under_a_chunk() -> None:
     assert readers_of(issue) == [reader.pk]
 
 
-@needs_postgresql
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("level", ["repeatable read", "serializable"])
 def test_an_old_snapshot_could_miss_the_other_side_so_it_may_not_write_keys(level: str) -> None:
@@ -232,7 +234,6 @@ def test_an_old_snapshot_could_miss_the_other_side_so_it_may_not_write_keys(leve
         at_level(reader.subscriber.delete)
 
 
-@needs_postgresql
 @pytest.mark.django_db(transaction=True)
 def test_what_the_ledger_names_is_not_truncated_without_it() -> None:
     newsletter = make_newsletter()

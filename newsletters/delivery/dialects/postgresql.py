@@ -28,14 +28,14 @@ BY_INDEX_LOCALLY = Statement(b"courant_by_index", _BY_INDEX.format("true").encod
 CLAIM = """
 WITH due AS (
     SELECT d.id, d.subscription_id FROM newsletters_delivery d
-    WHERE d.issue_id = $1::bigint AND d.state = 'queued' AND (d.kills > 0) = $2::bool
+    WHERE d.issue_id = $1::bigint AND d.state = 'queued' AND d.kills {kills}
       AND d.next_at <= statement_timestamp()
       AND EXISTS (SELECT FROM newsletters_issue i WHERE i.id = $1::bigint AND i.state = 'sending')
     ORDER BY d.next_at, d.id LIMIT {limit} FOR UPDATE OF d SKIP LOCKED),
 claimed AS (
     UPDATE newsletters_delivery d
-    SET state = 'sending', lease_token = $3::uuid, gated = false,
-        lease_until = statement_timestamp() + $4::int * interval '1 second'
+    SET state = 'sending', lease_token = $2::uuid, gated = false,
+        lease_until = statement_timestamp() + $3::int * interval '1 second'
     FROM due LEFT JOIN newsletters_subscription s ON s.id = due.subscription_id
         LEFT JOIN newsletters_subscriber r ON r.id = s.subscriber_id
     WHERE d.id = due.id
@@ -138,8 +138,8 @@ class PostgreSQL:
 
     def claim(self, issue_id: int, *, limit: int, lease_seconds: int, suspects: bool) -> list[Claimed]:
         lease = uuid.uuid4()
-        parameters = [b"%d" % issue_id, b"t" if suspects else b"f", lease.hex.encode(), b"%d" % lease_seconds]
-        ((((document,),)),) = _run((_claim_of(limit), parameters))
+        parameters = [b"%d" % issue_id, lease.hex.encode(), b"%d" % lease_seconds]
+        ((((document,),)),) = _run((_claim_of(limit, suspects=suspects), parameters))
         return [
             Claimed(pk, lease, subscription_id, address, attempts, uncertain_outcomes, merge or {})
             for pk, subscription_id, address, attempts, uncertain_outcomes, merge in json.loads(document or b"[]")
@@ -179,6 +179,9 @@ class PostgreSQL:
             issue_id, after=after, limit=limit, state=state, merge_fields=merge_fields
         )
 
+    def tell_planner(self) -> None:
+        postgresql_fan_out.tell_planner()
+
 
 def _run(*commands: Command) -> list[Rows]:
     connection.ensure_connection()
@@ -190,9 +193,10 @@ def _run(*commands: Command) -> list[Rows]:
 
 
 @functools.lru_cache(maxsize=64)
-def _claim_of(limit: int) -> Statement:
+def _claim_of(limit: int, *, suspects: bool) -> Statement:
     # As a parameter, the planner would take the limit for a tenth of the table and join by hashing all readers.
-    return Statement(b"courant_claim_%d" % limit, CLAIM.format(limit=int(limit)).encode())
+    claim = CLAIM.format(limit=int(limit), kills="> 0" if suspects else "= 0")
+    return Statement(b"courant_claim_%s_%d" % (b"suspects" if suspects else b"rows", limit), claim.encode())
 
 
 def _gate_columns(gates: Sequence[Gate]) -> list[bytes]:

@@ -18,7 +18,7 @@ SET state = 'sending', lease_token = %s, gated = 0,
     lease_until = strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now', %s || ' seconds')
 WHERE id IN (
     SELECT d.id FROM newsletters_delivery d
-    WHERE d.issue_id = %s AND d.state = 'queued' AND (d.kills > 0) = %s
+    WHERE d.issue_id = %s AND d.state = 'queued' AND d.kills {kills}
       AND d.next_at <= strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now')
       AND EXISTS (SELECT 1 FROM newsletters_issue i WHERE i.id = d.issue_id AND i.state = 'sending')
     ORDER BY d.next_at, d.id LIMIT %s)
@@ -99,7 +99,8 @@ class SQLite:
     def claim(self, issue_id: int, *, limit: int, lease_seconds: int, suspects: bool) -> list[Claimed]:
         lease = uuid.uuid4()
         with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(CLAIM, [lease.hex, lease_seconds, issue_id, suspects, limit])
+            statement = CLAIM.format(kills="> 0" if suspects else "= 0")
+            cursor.execute(statement, [lease.hex, lease_seconds, issue_id, limit])
             if not cursor.rowcount:
                 return []
             cursor.execute(CLAIMED, [issue_id, lease.hex])
@@ -132,6 +133,9 @@ class SQLite:
 
     def fan_out(self, issue_id: int, *, after: int, limit: int, state: str, merge_fields: Sequence[str]) -> Chunk:
         return sqlite_fan_out.insert_chunk(issue_id, after=after, limit=limit, state=state, merge_fields=merge_fields)
+
+    def tell_planner(self) -> None:
+        """Do nothing: SQLite chooses the same indexes whatever the tables hold."""
 
 
 def _json(rows: Sequence[Settlement] | Sequence[Gate]) -> str:

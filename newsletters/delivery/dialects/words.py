@@ -125,3 +125,6 @@ class Dialect(Protocol):
 
     def fan_out(self, issue_id: int, *, after: int, limit: int, state: str, merge_fields: Sequence[str]) -> Chunk:
         """Insert the next rows of an issue's ledger, in the caller's transaction."""
+
+    def tell_planner(self) -> None:
+        """Make the database's planner know that the ledger has rows; to be called when a fan-out has begun."""
