@@ -82,7 +82,8 @@ def test_a_limit_is_known_before_the_first_mail_and_an_edit_within_one_tending(
     bounds: Bounds, database: Database
 ) -> None:
     async def act() -> list[int]:
-        found, run = [], run_of(7)
+        found: list[int] = []
+        run = run_of(7)
         for limit in (3, 1, None):
             database.max_connections = limit
             await (bounds.tend({run}) if found else bounds.know(run))
@@ -161,7 +162,7 @@ def test_a_closure_learned_for_a_run_that_begins_is_not_forgotten_by_the_tending
 
     async def act() -> bool:
         beginning = asyncio.ensure_future(begin())
-        while "exchange" not in database.asked:
+        while "exchange" not in database.asked:  # noqa: ASYNC110  # the fake database has no event
             await asyncio.sleep(0)
         await asyncio.gather(beginning, bounds.tend(runs))
         return bounds.pacing.admit((2, "example.org"))
