@@ -167,7 +167,8 @@ class Courier:
 
     async def _has_work(self, hand: Hand, lanes: Collection[object]) -> bool:
         """Tell whether a slice goes on: a busy issue that has run dry may have more in a moment."""
-        if hand.exhausted and hand.claimed >= BUSY_ROWS:
+        lately = time.monotonic() - hand.asked_at < LINGER_SECONDS
+        if hand.exhausted and (hand.claimed >= BUSY_ROWS or not lately):
             await hand.draw()
         if lanes:
             return True

@@ -49,8 +49,8 @@ class Hand:
         self._error: Exception | None = None
         # When a lane last took a row, or rows came that none could have taken sooner.
         self._taken_at = time.monotonic()
-        # When it was last not known that nothing is due.
-        self.full_at = time.monotonic()
+        # When it was last not known that nothing is due, and when that was last asked.
+        self.full_at = self.asked_at = time.monotonic()
         self.claimed = 0
         self.exhausted = False
         run.on_stop.append(self.wake)
@@ -103,7 +103,7 @@ class Hand:
         parked = []
         for key in list(self._waiting):
             if pacing.closed_seconds(key):
-                parked += [self._park(row, key) for row in self._waiting.pop(key)]
+                parked += [self._park(row, key) for row in self._clear_room(key)]
             elif pacing.has_room(key):
                 self.note_room(key)
         self._give_back(parked)
@@ -140,7 +140,7 @@ class Hand:
             if rows and pacing.admit(key):
                 row = rows.popleft()
                 if not rows:
-                    del self._waiting[key]
+                    self._clear_room(key)
                 return row, key
             del self._freed[key]
         parked = []
@@ -160,6 +160,13 @@ class Hand:
             parked.append(self._park(row, key))
         self._give_back(parked)
         return taken
+
+    def _clear_room(self, key: Key) -> collections.deque[Claimed]:
+        rows = self._waiting.pop(key)
+        if not self._waiting:
+            # Lanes that wait because rows did may be waiting for nothing now.
+            self.wake()
+        return rows
 
     def _park(self, row: Claimed, key: Key) -> Settlement:
         pacing = self._run.pacing
@@ -194,10 +201,11 @@ class Hand:
 
     def _receive(self, rows: list[Claimed]) -> None:
         self.exhausted = not rows
+        self.asked_at = time.monotonic()
         if rows:
-            self.full_at = time.monotonic()
+            self.full_at = self.asked_at
         if not self._ready:
-            self._taken_at = time.monotonic()
+            self._taken_at = self.asked_at
         self.claimed += len(rows)
         self._run.ledger.hold({row.delivery_id: row.lease_token for row in rows})
         publisher_id = self._run.facts.publisher_id

@@ -340,3 +340,24 @@ def test_who_waits_hears_that_nothing_is_left() -> None:
 
     assert sum(taken is not None for taken in asyncio.run(act())) == 1
     assert table.hand.rows_for_lanes == 0
+
+
+@pytest.mark.parametrize("closes", [False, True])
+def test_lanes_that_wait_behind_waiting_rows_hear_when_there_are_none_any_more(closes: bool) -> None:
+    table = Table(*["busy.example"] * (START + 1))
+
+    async def act() -> list[Taken | None]:
+        for _ in range(START):
+            assert await table.next() is not None
+        lanes = [asyncio.ensure_future(table.next()) for _ in range(4)]
+        await settle_down()
+        assert not any(lane.done() for lane in lanes)
+        if closes:
+            table.pacing.learn(Snapshot(frozenset([1]), [Known(BUSY, None, 300.0, 300)]))
+            table.hand.look_after()
+        else:
+            table.pacing.release(BUSY)
+            table.hand.note_room(BUSY)
+        return await asyncio.gather(*lanes)
+
+    assert sum(taken is not None for taken in asyncio.run(act())) == (not closes)
