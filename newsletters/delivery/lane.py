@@ -99,12 +99,13 @@ class Lane:
                 if ready:
                     throttle.give_back()
                 return None
+            gate = Gate(row.delivery_id, row.lease_token, fresh_intent())
+            settled, self._settled = self._settled, []
+            answer = await self.run.ledger.turn(settled, gate)
         except BaseException:
+            # Also when it is permitted after all: no mail of it has begun.
             self._settled.append(release(row))
             raise
-        gate = Gate(row.delivery_id, row.lease_token, fresh_intent())
-        settled, self._settled = self._settled, []
-        answer = await self.run.ledger.turn(settled, gate)
         if answer is GateAnswer.PERMITTED:
             return gate
         throttle.give_back()

@@ -176,14 +176,18 @@ def test_a_limit_on_connections_is_lowered_and_raised_while_sending() -> None:
     newsletter = make_newsletter()
     limit(newsletter, max_connections=8)
     relay = BusyRelay(seconds=lambda _: 0.02)
-    issue = issue_for(2500, newsletter=newsletter)
+    issue = issue_for(4000, newsletter=newsletter)
     most: list[int] = []
 
     def for_seconds(running: Site, seconds: float) -> None:
         until = time.monotonic() + seconds
         running.deliver(issue, until=lambda: time.monotonic() > until)
 
+    def both_are_known(running: Site) -> bool:
+        return all(one.courier._bounds.roster.share(1000) == 500 for one in running.processes)
+
     with site(relay, processes=2) as running:
+        running.deliver(issue, until=lambda: both_are_known(running))
         for allowed in (8, 2, 6):
             limit(newsletter, max_connections=allowed)
             # An edit is heard of within a second, and mails in flight end.
