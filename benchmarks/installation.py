@@ -68,14 +68,15 @@ class Installation:
         self.roots = dict(roots)
         self._warm_up: Row | None = None
 
-    def newsletter(self, readers: int, *, tarpit: str | None = None) -> Row:
+    def newsletter(self, readers: int, *, tarpit: str | None = None, uneven: bool = False) -> Row:
         """Make a newsletter with so many active readers."""
         number = next(_numbers)
         fields = {"slug": f"list-{number}", "name": "The Weekly", "from_name": "The Gazette"}
         fields |= {"from_address": "news@gazette.example", "postal_address": "1 Printing House Square, London"}
         uid = self.site.ask("POST", "/newsletters", fields)["id"]
         made = Row(uid, self._newest("newsletters_newsletter"))
-        add_readers(self.connection, made.pk, readers=readers, prefix=f"reader-{number}", tarpit=tarpit)
+        prefix = f"reader-{number}"
+        add_readers(self.connection, made.pk, readers=readers, prefix=prefix, tarpit=tarpit, uneven=uneven)
         return made
 
     def draft(self, newsletter: Row) -> Row:

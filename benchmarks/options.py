@@ -42,6 +42,7 @@ class Options:
     processes: str = ""
     lanes: str = ""
     pacing: str = ""
+    uneven: bool = False
     json: Path | None = None
 
 
@@ -66,6 +67,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     parser.add_argument("--processes", default="", help="WORKER_PROCESSES")
     parser.add_argument("--lanes", default="", help="DELIVERY_LANES")
     parser.add_argument("--pacing", default="", choices=["", "0", "1"], help="DESTINATION_PACING")
+    parser.add_argument("--uneven", action="store_true", help="half of the readers at two domains")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
     found = vars(parser.parse_args(arguments))
     return Options(parts=found.pop("only"), **found)

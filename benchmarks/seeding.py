@@ -6,13 +6,13 @@ from typing import LiteralString
 
 import psycopg
 
-# As in a real list: two large providers, and 500 small domains for the rest, since pacing works by domain. The
+# Over 500 domains alike, or uneven: half of the list at two of them, which then take 20 mails at once each. The
 # tarpit's readers change nothing in the mix of the others.
 ADDRESS: LiteralString = """
     %(prefix)s || '-' || g || '@' || CASE
         WHEN g %% 5 = 0 AND %(tarpit)s::text IS NOT NULL THEN %(tarpit)s::text
-        WHEN o.n %% 10 IN (1, 3, 6) THEN 'largest.example.org'
-        WHEN o.n %% 10 IN (4, 8) THEN 'second.example.org'
+        WHEN %(uneven)s AND o.n %% 10 IN (1, 3, 6) THEN 'largest.example.org'
+        WHEN %(uneven)s AND o.n %% 10 IN (4, 8) THEN 'second.example.org'
         ELSE 'd' || o.n %% 500 || '.example.net' END
 """
 # Ids are given out beforehand, so that the three tables are filled by three plain statements. Public ids
@@ -48,9 +48,18 @@ SELECT setval(pg_get_serial_sequence('newsletters_subscriber', 'id'), %(last)s),
 
 
 def add_readers(
-    connection: psycopg.Connection, newsletter_id: int, *, readers: int, prefix: str, tarpit: str | None = None
+    connection: psycopg.Connection,
+    newsletter_id: int,
+    *,
+    readers: int,
+    prefix: str,
+    tarpit: str | None = None,
+    uneven: bool = False,
 ) -> None:
-    """Give a newsletter so many active readers, with new addresses; every fifth is at `tarpit` if there is one."""
+    """Give a newsletter so many active readers, with new addresses; every fifth is at `tarpit` if there is one.
+
+    With `uneven`, 30 % of the others are at one domain and 20 % at a second.
+    """
     if readers == 0:
         return
     row = connection.execute(
@@ -66,6 +75,7 @@ def add_readers(
         "readers": readers,
         "prefix": prefix,
         "tarpit": tarpit,
+        "uneven": uneven,
     }
     with connection.transaction():
         # The rows refer to one another by construction: checking each key would take most of the time.

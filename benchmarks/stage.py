@@ -64,7 +64,9 @@ class Stage:
     @functools.cached_property
     def readers(self) -> Row:
         """The newsletter of (c) and (d)."""
-        return self.installation("readers", broker=self.rabbitmq).newsletter(self.options.readers)
+        return self.installation("readers", broker=self.rabbitmq).newsletter(
+            self.options.readers, uneven=self.options.uneven
+        )
 
     @functools.cached_property
     def slow_readers(self) -> Row:

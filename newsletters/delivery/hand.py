@@ -28,6 +28,7 @@ from newsletters.models import DeliveryState
 FIRST_BATCH, FULL_BATCH = 16, 256
 # Rows that no lane has taken for so long, because every mail under way is slow, are for other processes.
 PATIENCE_SECONDS = 5.0
+PARKED_AT_ONCE = 64
 
 Taken = tuple[Claimed, Key]
 
@@ -43,6 +44,7 @@ class Hand:
         self._ready: collections.deque[Taken] = collections.deque()
         self._waiting: dict[Key, collections.deque[Claimed]] = {}
         self._freed: dict[Key, None] = {}
+        self._parked: list[Settlement] = []
         self._lanes: collections.deque[asyncio.Future[None]] = collections.deque()
         self._claiming: asyncio.Task[None] | None = None
         self._giving_back: set[asyncio.Task[GateAnswer]] = set()
@@ -100,13 +102,12 @@ class Hand:
     def look_after(self) -> None:
         """Notice what no lane tells: destinations that closed or got room elsewhere, and rows nobody takes."""
         pacing = self._run.pacing
-        parked = []
         for key in list(self._waiting):
             if pacing.closed_seconds(key):
-                parked += [self._park(row, key) for row in self._clear_room(key)]
+                self._parked += [self._park(row, key) for row in self._clear_room(key)]
             elif pacing.has_room(key):
                 self.note_room(key)
-        self._give_back(parked)
+        self._put_parked_back()
         if self._ready and time.monotonic() - self._taken_at > PATIENCE_SECONDS:
             self._give_back([release(row) for row, _ in self._ready])
             self._ready.clear()
@@ -128,6 +129,7 @@ class Hand:
         rows = [row for row, _ in self._ready] + [row for rows in self._waiting.values() for row in rows]
         self._ready.clear()
         self._waiting.clear()
+        self._put_parked_back()
         self._give_back([release(row) for row in rows])
         if self._giving_back:
             await asyncio.gather(*self._giving_back)
@@ -143,7 +145,6 @@ class Hand:
                     self._clear_room(key)
                 return row, key
             del self._freed[key]
-        parked = []
         taken = None
         while self._ready:
             taken = self._ready.popleft()
@@ -157,8 +158,9 @@ class Hand:
                 continue
             if not room:
                 del self._waiting[key]
-            parked.append(self._park(row, key))
-        self._give_back(parked)
+            self._parked.append(self._park(row, key))
+        if len(self._parked) >= PARKED_AT_ONCE:
+            self._put_parked_back()
         return taken
 
     def _clear_room(self, key: Key) -> collections.deque[Claimed]:
@@ -176,6 +178,11 @@ class Hand:
             # A destination that is closed again and again would otherwise keep the issue from ever ending.
             return close(row, DeliveryState.EXPIRED, "destination_closed")
         return park(row, seconds=pacing.park_seconds(key), reason="destination_closed")
+
+    def _put_parked_back(self) -> None:
+        """Tell the ledger of parked rows, many at once: one by one they cost a transaction each."""
+        parked, self._parked = self._parked, []
+        self._give_back(parked)
 
     def _give_back(self, settlements: Iterable[Settlement]) -> None:
         given = list(settlements)

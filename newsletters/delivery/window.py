@@ -103,27 +103,29 @@ class Window:
 class Queue:
     """The rows that found no room and wait, here or in the database: whose turn comes when.
 
-    Each row parked stands behind those parked before; each answer of the destination takes one away.
-    `seconds` is what a mail takes, an exponentially weighted mean. With all slots in use that tells how
-    fast the rows go; how fast they have gone tells less, while the window still grows.
+    `last_turn_at` is when the turn of the row parked last may come, reckoned with `interval` seconds a row;
+    the next one stands behind it. `seconds` is what a mail takes, an exponentially weighted mean. With all
+    slots in use that tells how fast the rows go; how fast they have gone tells less, while the window grows.
     """
 
     answered_at: float
     seconds: float = 0.05
-    turns: float = 0.0
+    last_turn_at: float = 0.0
+    interval: float = 0.0
 
     SHORTEST: ClassVar[float] = 2.0
     LONGEST: ClassVar[float] = 300.0
     LEAST_INTERVAL: ClassVar[float] = 0.0005
     WEIGHT_OF_LATEST: ClassVar[float] = 0.2
     JITTER: ClassVar[float] = 0.1
+    # So much quicker than when rows were parked last, it need not be waited for behind those.
+    RECOVERED: ClassVar[int] = 4
     LEAST_ROOM: ClassVar[int] = 20
     MOST_ROOM: ClassVar[int] = 250
 
     def count_answer(self, now: float, seconds: float) -> None:
         self.seconds += self.WEIGHT_OF_LATEST * (seconds - self.seconds)
         self.answered_at = now
-        self.turns = max(0.0, self.turns - 1)
 
     def room(self, now: float, *, slots: int) -> int:
         """Return how many rows may wait at hand: those whose turn comes before a parked row would be back."""
@@ -137,8 +139,11 @@ class Queue:
             wait = max(closed_until - now, shortest)
         else:
             interval = self._interval(now, slots)
-            self.turns = min(self.turns + 1, longest / interval)
-            wait = min(shortest + self.turns * interval, longest)
+            if interval * self.RECOVERED < self.interval:
+                self.last_turn_at = 0.0
+            self.interval = interval
+            self.last_turn_at = min(max(self.last_turn_at, now + shortest) + interval, now + longest)
+            wait = self.last_turn_at - now
         return wait * random.uniform(1, 1 + self.JITTER)  # noqa: S311  # not a secret
 
     def _interval(self, now: float, slots: int) -> float:
