@@ -70,8 +70,8 @@ class Table:
     async def next(self) -> Taken | None:
         return await asyncio.wait_for(self.hand.wait(lambda: self.run.stopped), timeout=5)
 
-    async def take_all(self) -> list[Taken]:
-        """Take what can be had without anybody giving a slot back."""
+    async def take_all(self, *, tick: bool = True) -> list[Taken]:
+        """Take what can be had without anybody giving a slot back, and look after the hand as the courier does."""
         taken: list[Taken] = []
         while True:
             waiting = asyncio.ensure_future(self.next())
@@ -80,11 +80,15 @@ class Table:
                 self.run.stop()
                 assert await waiting is None
                 self.run.stopped = False
-                return taken
+                break
             found = waiting.result()
             if found is None:
-                return taken
+                break
             taken.append(found)
+        if tick:
+            self.hand.look_after()
+            await settle_down()
+        return taken
 
     async def put_down(self) -> None:
         self.run.stop()
