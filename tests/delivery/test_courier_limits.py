@@ -46,7 +46,7 @@ def test_two_processes_never_have_more_connections_at_work_than_their_sender_may
 def test_a_limit_on_connections_is_lowered_and_raised_while_sending() -> None:
     newsletter = make_newsletter()
     limit(newsletter, max_connections=8)
-    relay = BusyRelay(seconds=lambda _: 0.02)
+    relay = BusyRelay(seconds=lambda _: 0.05)
     issue = issue_for(4000, newsletter=newsletter)
     most: list[int] = []
 
@@ -66,7 +66,9 @@ def test_a_limit_on_connections_is_lowered_and_raised_while_sending() -> None:
             relay.most_under_way = 0
             for_seconds(running, 2.0)
             most.append(relay.most_under_way)
+        assert Delivery.objects.filter(state="queued").exists()
         limit(newsletter, max_connections=None)
+        relay.seconds = lambda _: 0.0
         running.deliver(issue)
     assert most == [8, 2, 6]
     assert_each_once(relay, issue)
