@@ -19,10 +19,7 @@ from newsletters.models import Delivery
 from tests.cast import make_newsletter, make_readers
 from tests.delivery.acts import claim, gate_of, permit, settle, start, states
 
-pytestmark = [
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no pipelines"),
-]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 REPLY = "250 2.0.0 \"quoted\" 'too' \\ \\\\ {a,b} NULL , ; -- é ü 火 🙂 \t tab"
 

@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from django.conf import settings
 from django.db import connection, transaction
 from pytest_django import DjangoDbBlocker
 from pytest_django.fixtures import Settings
@@ -28,8 +27,7 @@ from newsletters.publishing import fan_out as fanning_out
 from tests.cast import make_issue, make_newsletter, make_reader
 from tests.delivery.acts import gate_of
 
-on_sqlite = settings.DATABASES["default"]["ENGINE"].endswith("sqlite3")
-pytestmark = [pytest.mark.django_db, pytest.mark.skipif(on_sqlite, reason="SQLite keeps no plan")]
+pytestmark = pytest.mark.django_db
 READERS = 500_000
 BIG = {f"newsletters_{name}" for name in ("delivery", "subscription", "subscriber", "suppression", "consentevent")}
 LONG_AGO = "2026-01-01T00:00:00Z"
