@@ -85,7 +85,8 @@ def _measure_all(stage: Stage) -> None:
     rounds = stage.options.rounds
     for group in ROUNDS:
         for number in range(rounds):
-            for part in group:
+            # Back and forth, so that none always follows the same other.
+            for part in group if number % 2 == 0 else reversed(group):
                 _measure(stage, part, f"round {number + 1} of {rounds}")
     for part in ONCE:
         _measure(stage, part, "once")

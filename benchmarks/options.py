@@ -34,7 +34,7 @@ class Options:
     readers: int = 50_000
     many_readers: int = 1_000_000
     baseline_readers: int = 5_000
-    slow_readers: int = 30_000
+    slow_readers: int = 40_000
     running_readers: int = 200_000
     posts: int = 200
     rate_seconds: int = 60

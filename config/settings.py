@@ -81,7 +81,7 @@ EMAIL_FILE_PATH = _email["EMAIL_FILE_PATH"]
 EMAIL_USE_TLS = bool(_email.get("EMAIL_USE_TLS"))
 EMAIL_USE_SSL = bool(_email.get("EMAIL_USE_SSL"))
 EMAIL_TIMEOUT = _reader.whole("EMAIL_TIMEOUT", 30, most=600)
-EMAIL_CONNECTION_MAILS = _reader.whole("EMAIL_CONNECTION_MAILS", 100, least=0)
+EMAIL_CONNECTION_MAILS = _reader.whole("EMAIL_CONNECTION_MAILS", 1_000, least=0)
 EMAIL_CONNECTION_SECONDS = _reader.whole("EMAIL_CONNECTION_SECONDS", 300, least=0, most=86_400)
 DEFAULT_FROM_EMAIL = _reader.address("DEFAULT_FROM_EMAIL", f"courant@{urlsplit(BASE_URL).hostname or 'localhost'}")
 # Anymail reads this dictionary; each ANYMAIL_… variable is one of its keys.

@@ -110,8 +110,8 @@ class Pacing:
     def settle(self, key: Key, outcome: Outcome, *, attempts: int, seconds: float = 0.0) -> bool:
         """Give a slot back with what the attempt came to; True when there is room for another now.
 
-        `attempts` counts the row's earlier attempts, `seconds` is how long this one took. A slow mail does
-        not widen the window: a tarpit takes them all in the end, and would take all lanes. While the
+        `attempts` counts the row's earlier attempts, `seconds` is how long this one took. A slow mail
+        narrows the window: a tarpit takes them all in the end, and would take all lanes. While the
         destination is closed an outcome changes nothing: its attempt began before.
         """
         if not self._enabled:
@@ -214,7 +214,9 @@ class Pacing:
 
     def _feed_back(self, key: Key, window: Window, outcome: Outcome, *, attempts: int, slow: bool) -> None:
         if outcome.verdict is Verdict.SENT or outcome.verdict is Verdict.BOUNCED:
-            if not slow:
+            if slow:
+                window.narrow()
+            else:
                 window.grow()
             if window.closed_seconds:
                 window.closed_seconds = 0

@@ -18,7 +18,7 @@ START, CAP = 5, 20
 FIRST_CLOSURE, LONGEST_CLOSURE = 300, 4_000
 # One process's share of the start may be one mail: a single refusal must not close a domain for all of them.
 STRIKES = 3
-# A mail that takes longer and is taken in the end does not widen the window.
+# A mail that takes longer and is taken in the end narrows the window.
 SLOW_SECONDS = 5.0
 SERVICE_CLOSING = 421
 GREYLISTING = frozenset({450, 451})
@@ -85,6 +85,11 @@ class Window:
     def grow(self) -> None:
         self.strikes = 0
         self.size = min(self.size + 1, self.cap)
+
+    def narrow(self) -> None:
+        """Take in that a mail was slow: fewer lanes may wait here, but it asked for no rest."""
+        self.strikes = 0
+        self.size = max(1, self.size - 1)
 
     def shrink(self) -> bool:
         """Take one refusal in; True when it was one too many and the destination must close."""

@@ -206,13 +206,17 @@ def test_a_tarpit_that_recovers_gets_its_rows_sooner_again() -> None:
     assert process.pacing.park_seconds(KEY) < 3
 
 
-def test_slow_mails_that_are_taken_in_the_end_do_not_widen_a_window() -> None:
+def test_slow_mails_that_are_taken_in_the_end_narrow_a_window_and_close_nothing() -> None:
     process = Process()
     assert process.take() == 5
+    process.pacing.park_seconds(KEY)
     for _ in range(30):
         process.pacing.settle(KEY, SENT, attempts=0, seconds=6.0)
         process.take()
-    assert process.pacing._windows[KEY].size == 5
+        if process.pacing._windows[KEY].busy == 0:
+            assert process.pacing.admit(KEY)
+    assert process.pacing._windows[KEY].size == 1
+    assert process.pacing.closed_seconds(KEY) == 0
 
 
 def test_more_rows_wait_at_hand_for_a_fast_destination_than_for_a_slow_one() -> None:

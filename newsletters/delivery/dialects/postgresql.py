@@ -16,11 +16,13 @@ from newsletters.delivery.dialects.pipeline import Command, Rows, Statement, exe
 from newsletters.delivery.dialects.words import Chunk, Claimed, Gate, Refused, Settlement
 
 # An issue's rows are all new, so the planner's statistics are about an empty table, and a plan made then is kept:
-# it would read whole tables for a handful of rows. Every statement here finds its rows by an index. The settings
+# it would read whole tables for a handful of rows. Every statement here finds its rows by an index. What is
+# switched off counts as dear, so that reading a tiny table whole would be worth compiling (JIT). The settings
 # last for the session, or for the transaction where a pooler hands the next one to another session.
 _BY_INDEX = """
 SELECT set_config('enable_seqscan', 'off', {0}), set_config('enable_hashjoin', 'off', {0}),
-       set_config('enable_mergejoin', 'off', {0}), set_config('plan_cache_mode', 'force_generic_plan', {0})
+       set_config('enable_mergejoin', 'off', {0}), set_config('plan_cache_mode', 'force_generic_plan', {0}),
+       set_config('jit', 'off', {0})
 """
 BY_INDEX = Statement(b"courant_by_index", _BY_INDEX.format("false").encode())
 BY_INDEX_LOCALLY = Statement(b"courant_by_index", _BY_INDEX.format("true").encode())
