@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
 
 import pytest
 from django.db import connection
@@ -19,6 +18,7 @@ from newsletters.publishing.progress import measure
 from tests.cast import make_issue, make_newsletter, make_readers
 from tests.delivery.acts import begin, claim, permit, settle, start, states
 from tests.delivery.ended import DAYS, OUTCOMES, age, archive, make_ended, rows_of
+from tests.killing import Kill, KilledError
 
 pytestmark = [pytest.mark.django_db, pytest.mark.dialects]
 COUNTS = {
@@ -159,33 +159,13 @@ def test_a_run_ends_with_its_slice(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Issue.objects.get(pk=issue.pk).archived_at is None
 
 
-class _KilledError(Exception):
-    pass
-
-
-class _Kill:
-    """Dies after so many statements of a call, as a killed worker does between two of them."""
-
-    def __init__(self, *, after: int) -> None:
-        self._left = after
-
-    def __call__(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        # What ends a transaction must still work: a killed worker's is rolled back by the server.
-        if "SAVEPOINT" in sql:
-            return execute(sql, params, many, context)
-        if self._left == 0:
-            raise _KilledError
-        self._left -= 1
-        return execute(sql, params, many, context)
-
-
 def test_a_kill_at_any_statement_loses_no_count_and_leaves_no_row() -> None:
     issue = make_ended()
     begun: set[tuple[bool, int]] = set()
     while retention.due_ids(0):
         # Three statements close the account, three remove a batch.
         for statements in (1, 2, 3, 5, 7):
-            with connection.execute_wrapper(_Kill(after=statements)), pytest.raises(_KilledError):
+            with connection.execute_wrapper(Kill(after=statements)), pytest.raises(KilledError):
                 archive(issue)
             progress = measure(issue)
             assert {name: getattr(progress, name) for name in COUNTS} == COUNTS

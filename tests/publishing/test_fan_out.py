@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any
 
 import pytest
 from django.db import connection
@@ -17,6 +16,7 @@ from newsletters.publishing.fan_out import fan_out, issues_to_fan_out
 from newsletters.publishing.progress import measure
 from tests.cast import ADA, BORIS, CHLOE, DMITRI, make_issue, make_newsletter, make_reader, make_readers
 from tests.delivery.acts import begin, claim
+from tests.killing import Kill, KilledError
 
 pytestmark = [pytest.mark.django_db, pytest.mark.dialects]
 
@@ -84,10 +84,10 @@ def test_a_fan_out_killed_at_any_statement_goes_on_where_it_was(monkeypatch: pyt
     begin(issue)
     killed = 0
     for statement in range(1, 40):
-        with connection.execute_wrapper(_Kill(after=statement)):
+        with connection.execute_wrapper(Kill(after=statement)):
             try:
                 fan_out(issue.pk)
-            except _KilledError:
+            except KilledError:
                 killed += 1
         if issues_to_fan_out() == []:
             break
@@ -95,26 +95,6 @@ def test_a_fan_out_killed_at_any_statement_goes_on_where_it_was(monkeypatch: pyt
     progress = measure(issue)
     assert audience(issue) == expected
     assert (progress.audience, progress.accounted) == (10, True)
-
-
-class _KilledError(Exception):
-    pass
-
-
-class _Kill:
-    """Dies after so many statements of a call, as a killed worker does between two of them."""
-
-    def __init__(self, *, after: int) -> None:
-        self._left = after
-
-    def __call__(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        # What ends a transaction must still work: a killed worker's is rolled back by the server.
-        if "SAVEPOINT" in sql:
-            return execute(sql, params, many, context)
-        if self._left == 0:
-            raise _KilledError
-        self._left -= 1
-        return execute(sql, params, many, context)
 
 
 def test_a_cancelled_issue_is_fanned_out_as_cancelled_so_the_equation_holds(monkeypatch: pytest.MonkeyPatch) -> None:
