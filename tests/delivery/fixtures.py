@@ -25,6 +25,8 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
     yield loop
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
+    # A transport that was told to close does so in the loop's next rounds.
+    loop.run_until_complete(asyncio.sleep(0.02))
     loop.close()
 
 

@@ -55,6 +55,7 @@ ACCOUNTED = Progress(
     eta_seconds=None,
     started_at=None,
     finished_at=None,
+    archived_at=None,
 )
 
 
