@@ -76,6 +76,8 @@ class Process:
         assert self.courier._ledger._held == {}
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join()
+        # A transport that was told to close does so in the loop's next rounds.
+        self.loop.run_until_complete(asyncio.sleep(0.05))
         self.loop.close()
 
 
@@ -106,6 +108,8 @@ class Site:
         asyncio.run_coroutine_threadsafe(self.relay.stop(), self.loop).result()
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join()
+        # A transport that was told to close does so in the loop's next rounds.
+        self.loop.run_until_complete(asyncio.sleep(0.05))
         self.loop.close()
 
     def ring(self, issue: Issue) -> None:
