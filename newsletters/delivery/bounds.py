@@ -50,11 +50,9 @@ class Bounds:
         """Return what the lanes of all issues of one sender wait at."""
         self._used_at[sender_id] = time.monotonic()
         if sender_id not in self._throttles:
-
-            async def fetch(want: int) -> Any:
-                return await self._in_database(functools.partial(reserve, sender_id, want=want))
-
-            self._throttles[sender_id] = Throttle(fetch)
+            self._throttles[sender_id] = Throttle(
+                lambda want: self._in_database(functools.partial(reserve, sender_id, want=want))
+            )
         return self._throttles[sender_id]
 
     def connections(self, sender_id: int) -> int:

@@ -149,8 +149,10 @@ class PostgreSQL:
 
     def turn(self, settlements: Sequence[Settlement], gates: Sequence[Gate]) -> set[int]:
         commands: list[Command] = []
-        sent = [s for s in settlements if s.is_plainly_sent]
-        others = [s for s in settlements if not s.is_plainly_sent]
+        sent: list[Settlement] = []
+        others: list[Settlement] = []
+        for settlement in settlements:
+            (sent if settlement.is_plainly_sent else others).append(settlement)
         suppress = [s for s in others if s.suppress_after]
         if sent:
             commands.append((SETTLE_SENT, _sent_columns(sent)))
