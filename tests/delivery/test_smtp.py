@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import pytest
@@ -12,25 +11,12 @@ from newsletters.delivery.compose import Mail
 from newsletters.delivery.replies import Outcome, Phase, Suppress, Verdict
 from newsletters.delivery.smtp import Relay, RelayFaultError, connect
 from newsletters.delivery.transaction import SmtpConnection
+from tests.delivery.links import run
 from tests.delivery.scripted_relay import CUT, SILENT, ScriptedRelay
 
 T = TypeVar("T")
 MAIL = Mail("bounces+x@gazette.example", "ada@example.org", b"Subject: hi\r\n\r\n.leading dot\r\nend\r\n")
 SHORT = 0.001
-
-
-def run(relay: ScriptedRelay, act: Callable[[SmtpConnection], Awaitable[T]], *, scale: float = 1.0) -> T:
-    async def main() -> T:
-        async with relay.running():
-            connection = await connect(Relay("127.0.0.1", relay.port))
-            connection._scale = scale
-            try:
-                return await act(connection)
-            finally:
-                connection.close()
-                await asyncio.sleep(0.01)
-
-    return asyncio.run(main())
 
 
 def attempt(relay: ScriptedRelay, *, scale: float = 1.0) -> Outcome:
