@@ -14,16 +14,16 @@ import contextlib
 import functools
 import time
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 
 from newsletters.delivery.bounds import TEND_SECONDS, Bounds
-from newsletters.delivery.breaker import Breaker
+from newsletters.delivery.breakers import Breakers
 from newsletters.delivery.claim import claim, claim_suspect
 from newsletters.delivery.database_thread import DatabaseThread
 from newsletters.delivery.dialects import Claimed
-from newsletters.delivery.editions import Facts, load_edition, seconds_sending, stop_issue
+from newsletters.delivery.editions import Facts, load_edition, look_at
 from newsletters.delivery.hand import Hand
 from newsletters.delivery.lane import Lane
 from newsletters.delivery.ledger import Ledger
@@ -74,7 +74,7 @@ class Courier:
         self._relay = RelayPool(self.open_connection)
         self._database = DatabaseThread()
         self._editions: dict[int, Facts] = {}
-        self._breakers: dict[int, Breaker] = {}
+        self._breakers = Breakers(self._database.run)
         self._solo = asyncio.Lock()
         self._turns = Turns(self.limits.issues)
         self._bounds = Bounds(self._database.run, pacing=self.limits.pacing)
@@ -115,7 +115,8 @@ class Courier:
                 # A mail of the slice before may have ended since, and been one failure too many.
                 if not run.breaker.tripped:
                     await self._deliver(run)
-                await self._finish(run)
+                stragglers = bool(self._stragglers)
+                await self._breakers.finish(issue_id, running=self._turns.running, stragglers=stragglers)
         finally:
             self._turns.end(issue_id)
             if self._draining and not self._turns.running:
@@ -128,11 +129,13 @@ class Courier:
         while len(self._editions) >= TEMPLATES_KEPT:
             del self._editions[next(iter(self._editions))]
         self._editions[issue_id] = facts
-        # Failures in a row are counted from slice to slice: a dead relay ends each slice at its first fault.
-        breaker = self._breakers.setdefault(issue_id, Breaker())
+        standing = await self._database.run(functools.partial(look_at, issue_id))
+        if standing is None:
+            return None
+        facts = replace(facts, on_uncertain=standing.on_uncertain)
+        breaker = self._breakers.of(issue_id, counted=standing.counted)
         throttle = self._bounds.throttle(facts.sender_id)
-        age = await self._database.run(functools.partial(seconds_sending, issue_id))
-        run = Run(issue_id, facts, self._ledger, self._relay, breaker, self._bounds.pacing, throttle, age=age)
+        run = Run(issue_id, facts, self._ledger, self._relay, breaker, self._bounds.pacing, throttle, age=standing.age)
         await self._bounds.know(run)
         return run
 
@@ -147,6 +150,10 @@ class Courier:
                 await self._deliver_suspects(run, until)
             while not self._is_over(run, until) and await self._has_work(hand, lanes):
                 hand.look_after()
+                await self._breakers.tell(run.issue_id, run.breaker)
+                if run.breaker.tripped:
+                    run.stop()
+                    break
                 self._adjust(run, hand, lanes)
                 # Without a proven relay one lane goes first; look again soon whether the others may follow.
                 seconds = TICK_SECONDS if self._relay.proven else FIRST_LANE_SECONDS
@@ -266,15 +273,6 @@ class Courier:
 
     async def _claim(self, how: Callable[[int, int], list[Claimed]], issue_id: int, limit: int) -> list[Claimed]:
         return await self._database.run(functools.partial(how, issue_id, limit))
-
-    async def _finish(self, run: Run) -> None:
-        if run.breaker == Breaker() and not self._stragglers:
-            self._breakers.pop(run.issue_id, None)
-        if run.breaker.tripped:
-            reason, detail = run.breaker.tripped, run.breaker.detail[:500]
-            log.error("issue_stopped", issue=run.issue_id, reason=reason)
-            await self._database.run(functools.partial(stop_issue, run.issue_id, reason=reason, detail=detail))
-            self._breakers.pop(run.issue_id, None)
 
     def _stop_runs(self) -> None:
         for run in self._runs:

@@ -13,6 +13,8 @@ from newsletters.delivery.breaker import COMPOSITION_FAILED
 from newsletters.delivery.compose import Template
 from newsletters.models import Edition, Issue, IssueState
 
+COUNTS = ("relay_faults", "policy_refusals", "uncertain_in_a_row", "composition_failures")
+
 log = structlog.get_logger(__name__)
 
 
@@ -51,11 +53,30 @@ def load_edition(issue_id: int) -> Facts | None:
         return None
 
 
-def seconds_sending(issue_id: int) -> float:
-    """Return how long an issue has been sending, pauses excluded; 0 when it is not."""
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What may change from slice to slice.
+
+    Seconds sending, pauses excluded; the newsletter's `on_uncertain`; whether failures in a row are counted.
+    """
+
+    age: float
+    on_uncertain: str
+    counted: bool
+
+
+def look_at(issue_id: int) -> Standing | None:
+    """Return how an issue stands now; None when it is not sending."""
     spell = models.ExpressionWrapper(Now() - models.F("resumed_at"), output_field=models.DurationField())
-    found = Issue.objects.filter(pk=issue_id, state=IssueState.SENDING).values_list("active_time", spell).first()
-    return sum(part.total_seconds() for part in found) if found else 0.0
+    found: Any = (
+        Issue.objects.filter(pk=issue_id, state=IssueState.SENDING)
+        .values_list("active_time", spell, "newsletter__on_uncertain", *COUNTS)
+        .first()
+    )
+    if found is None:
+        return None
+    active, current, on_uncertain, *counts = found
+    return Standing((active + current).total_seconds(), on_uncertain, any(counts))
 
 
 def stop_issue(issue_id: int, *, reason: str, detail: str) -> bool:

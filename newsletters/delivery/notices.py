@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import structlog
 from django.conf import settings
 from django.core.mail import EmailMessage, get_connection
-from django.db.models import F, Q, QuerySet
+from django.db.models import Case, F, IntegerField, Q, QuerySet, When
 from django.db.models.functions import Now
 
 from core.errors import CourantError
@@ -34,6 +34,7 @@ log = structlog.get_logger(__name__)
 Composer = Callable[[Notice], EmailMessage | None]
 
 MAX_ATTEMPTS = 10
+MAX_KILLS = 3
 # Waiting times after the first, second … temporary refusal.
 BACK_OFF = [timedelta(minutes=m) for m in (1, 5, 15, 30, 60, 120, 240, 480, 720)]
 RELAY_PAUSE = timedelta(minutes=1)
@@ -91,8 +92,9 @@ def send(notice_id: int, *, composers: Mapping[str, Composer]) -> None:
     """Send one notice if it is due and nobody else is sending it.
 
     The notice ends `sent`, or `failed` (refused for good, not on the allow list, no longer wanted,
-    deferred 10 times), or waits for its next attempt; an unreachable relay counts as no attempt. An
-    error of the composer or the database is raised after the notice has been put back.
+    deferred 10 times, or its third worker died with it), or waits for its next attempt; an unreachable
+    relay counts as no attempt. An error of the composer or the database is raised after the notice has
+    been put back.
     """
     claimed = _claim(notice_id)
     if claimed is None:
@@ -122,11 +124,30 @@ def _due() -> QuerySet[Notice]:
 
 
 def _claim(notice_id: int) -> _Claimed | None:
+    abandoned = _due().filter(pk=notice_id, state=NoticeState.SENDING)
+    # One guarded UPDATE: whoever claims it meanwhile has moved its lease.
+    given_up = abandoned.filter(kills__gte=MAX_KILLS - 1).update(
+        state=NoticeState.FAILED,
+        kills=F("kills") + 1,
+        lease_until=None,
+        last_reply=f"{MAX_KILLS} workers died while they were sending it.",
+    )
+    if given_up:
+        log.error("notice_killed_its_workers", notice_id=notice_id)
+        return None
     lease = timedelta(seconds=WAITS_IN_A_SESSION * settings.EMAIL_TIMEOUT)
     claimed = (
         _due()
         .filter(pk=notice_id)
-        .update(state=NoticeState.SENDING, lease_until=Now() + lease, attempts=F("attempts") + 1)
+        .update(
+            state=NoticeState.SENDING,
+            lease_until=Now() + lease,
+            attempts=F("attempts") + 1,
+            # Only a worker that died leaves a notice `sending`.
+            kills=Case(
+                When(state=NoticeState.SENDING, then=F("kills") + 1), default=F("kills"), output_field=IntegerField()
+            ),
+        )
     )
     return _Claimed(Notice.objects.get(pk=notice_id)) if claimed == 1 else None
 

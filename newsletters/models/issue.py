@@ -31,6 +31,16 @@ class BodyFormat(models.TextChoices):
     HTML = "html"
 
 
+NO_FAILURES = {
+    "relay_faults": 0,
+    "policy_refusals": 0,
+    "policy_domain": "",
+    "policy_spread": False,
+    "uncertain_in_a_row": 0,
+    "composition_failures": 0,
+}
+
+
 class IssueQuerySet(models.QuerySet["Issue"]):
     def move(self, sources: Collection[IssueState], target: IssueState, **fields: Any) -> bool:
         """Change the state of one issue by a guarded UPDATE; False when it was in none of `sources`.
@@ -38,7 +48,7 @@ class IssueQuerySet(models.QuerySet["Issue"]):
         Keeps the account of time spent sending: leaving `sending` adds the spell that ends.
         """
         if target == IssueState.SENDING:
-            fields["resumed_at"] = Now()
+            fields = {"resumed_at": Now(), **NO_FAILURES, **fields}
         elif IssueState.SENDING in sources:
             spell = models.ExpressionWrapper(Now() - models.F("resumed_at"), output_field=models.DurationField())
             fields["active_time"] = models.Case(
@@ -77,6 +87,13 @@ class Issue(models.Model):
     audience = models.PositiveIntegerField(default=0, editable=False)
     fan_out_cursor = models.BigIntegerField(default=0, editable=False)
     fan_out_done_at = models.DateTimeField(null=True, blank=True, editable=False)
+    # Failures in a row of all workers together, until a mail goes through; resuming begins anew.
+    relay_faults = models.IntegerField(default=0, db_default=0, editable=False)
+    policy_refusals = models.IntegerField(default=0, db_default=0, editable=False)
+    policy_domain = models.CharField(max_length=254, blank=True, default="", db_default="", editable=False)
+    policy_spread = models.BooleanField(default=False, db_default=False, editable=False)
+    uncertain_in_a_row = models.IntegerField(default=0, db_default=0, editable=False)
+    composition_failures = models.IntegerField(default=0, db_default=0, editable=False)
     archived_at = models.DateTimeField(null=True, blank=True, editable=False)
     final_counts = models.JSONField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)

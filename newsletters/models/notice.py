@@ -44,6 +44,8 @@ class Notice(models.Model):
     next_at = models.DateTimeField(db_default=Now())
     lease_until = models.DateTimeField(null=True)
     attempts = models.PositiveSmallIntegerField(default=0)
+    # How many workers died with it in their hands.
+    kills = models.PositiveSmallIntegerField(default=0, db_default=0)
     last_reply = models.CharField(max_length=300, blank=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     sent_at = models.DateTimeField(null=True)

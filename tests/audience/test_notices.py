@@ -215,6 +215,19 @@ def test_a_notice_whose_worker_died_is_due_again_after_its_lease() -> None:
     assert send(notice).state == NoticeState.SENT
 
 
+def test_a_notice_that_killed_three_workers_fails_and_says_so() -> None:
+    notice = pending()
+    for kills in range(3):
+        assert notices._claim(notice.pk) is not None
+        assert Notice.objects.get().kills == kills
+        Notice.objects.update(lease_until=Now() - timedelta(seconds=1))
+    failed = send(notice)
+    assert (failed.state, failed.kills, failed.lease_until) == (NoticeState.FAILED, 3, None)
+    assert failed.last_reply == "3 workers died while they were sending it."
+    assert mail.outbox == []
+    assert notices.due_ids(10) == []
+
+
 def test_a_worker_whose_lease_is_lost_does_not_settle() -> None:
     notice = pending()
 

@@ -1,0 +1,157 @@
+"""Failures in a row are counted over all processes that deliver an issue."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import functools
+
+import pytest
+from django.db import connection
+
+from newsletters.delivery import streaks
+from newsletters.delivery.breaker import Breaker, Streaks
+from newsletters.delivery.courier import Courier
+from newsletters.delivery.replies import Outcome, Phase, Suppress, Verdict
+from newsletters.delivery.smtp import Relay, connect
+from newsletters.models import Delivery, Issue, IssueState, OnUncertain
+from newsletters.publishing import sending
+from tests.cast import make_newsletter, make_readers
+from tests.delivery.acts import LIMITS, Deliver, send, states
+from tests.delivery.scripted_relay import CUT, ScriptedRelay
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.dialects]
+PROCESSES = 6
+UNPACED = dataclasses.replace(LIMITS, pacing=False)
+
+
+def serve_with_six(loop: asyncio.AbstractEventLoop, issue: Issue, relay: ScriptedRelay, *, rounds: int) -> None:
+    """Serve an issue with six couriers at once, each with its own memory as a process has."""
+
+    async def converse() -> None:
+        async with relay.running():
+            opened = functools.partial(connect, Relay("127.0.0.1", relay.port))
+            couriers = [Courier(loop, UNPACED, opened) for _ in range(PROCESSES)]
+            for courier in couriers:
+                courier.start()
+            for _ in range(rounds):
+                for courier in couriers:
+                    courier._relay._rest_until = 0
+                await asyncio.gather(*(courier.serve(issue.pk) for courier in couriers))
+            for courier in couriers:
+                await loop.run_in_executor(None, courier.stop)
+                assert len(courier._breakers) == 0
+            await asyncio.sleep(0.02)
+
+    asyncio.run_coroutine_threadsafe(converse(), loop).result(timeout=60)
+
+
+@pytest.mark.parametrize(
+    "answers", [{"banner": "554 5.7.1 blocked"}, {"mail": "550 5.7.1 sender refused"}], ids=["banner", "mail"]
+)
+def test_six_processes_together_spend_at_most_twenty_attempts_on_a_relay_that_refuses_us(
+    loop: asyncio.AbstractEventLoop, answers: dict[str, str]
+) -> None:
+    newsletter = make_newsletter()
+    make_readers(newsletter, 60)
+    issue, relay = send(newsletter), ScriptedRelay(answers)
+    serve_with_six(loop, issue, relay, rounds=6)
+    issue.refresh_from_db()
+    assert (issue.state, issue.state_reason) == (IssueState.PAUSED, "relay_refused")
+    assert issue.state_detail.startswith(next(iter(answers.values()))[:9])
+    tries = sum(command.startswith("MAIL") for command in relay.commands) if "mail" in answers else relay.connections
+    assert 5 <= tries <= 20
+    assert states(issue) == {"queued": 60}
+    assert not Delivery.objects.filter(attempts__gt=0).exists()
+    sending.resume(issue.pk)
+    # Rows that one courier gives back may come when the others have ended their slice.
+    serve_with_six(loop, issue, ScriptedRelay(), rounds=3)
+    assert states(issue) == {"sent": 60}
+
+
+def test_restarts_do_not_begin_the_count_anew(deliver: Deliver) -> None:
+    newsletter = make_newsletter()
+    make_readers(newsletter, 10)
+    issue, relay = send(newsletter), ScriptedRelay({"banner": "554 5.7.1 blocked"})
+    for _ in range(8):
+        deliver(issue, relay)
+    issue.refresh_from_db()
+    assert (issue.state, relay.connections) == (IssueState.PAUSED, 5)
+
+
+def test_a_relay_that_is_away_for_a_while_pauses_nothing_and_counts_no_attempt(deliver: Deliver) -> None:
+    newsletter = make_newsletter()
+    make_readers(newsletter, 10)
+    issue = send(newsletter)
+    deliver(issue, ScriptedRelay({"banner": "421 4.3.2 busy"}), rounds=12)
+    issue.refresh_from_db()
+    assert (issue.state, issue.relay_faults, states(issue)) == (IssueState.SENDING, 0, {"queued": 10})
+    deliver(issue, ScriptedRelay())
+    assert set(Delivery.objects.values_list("state", "attempts")) == {("sent", 1)}
+
+
+def test_a_mail_that_goes_through_ends_what_other_processes_counted(deliver: Deliver) -> None:
+    newsletter = make_newsletter()
+    make_readers(newsletter, 3)
+    issue = send(newsletter)
+    streaks.tell(issue.pk, Streaks(relay=4, policy=2, domains={"a.example"}), succeeded=False)
+    deliver(issue, ScriptedRelay())
+    issue.refresh_from_db()
+    assert (issue.state, issue.relay_faults, issue.policy_refusals, issue.policy_domain) == ("sending", 0, 0, "")
+
+
+def test_policy_refusals_add_up_and_remember_whether_they_met_two_domains() -> None:
+    newsletter = make_newsletter()
+    make_readers(newsletter, 1)
+    issue = send(newsletter)
+    for _ in range(4):
+        counted = streaks.tell(issue.pk, Streaks(policy=1, domains={"a.example"}), succeeded=False)
+    assert counted is not None
+    assert (counted.policy, counted.why_stop()) == (4, None)
+    again = streaks.tell(issue.pk, Streaks(policy=1, domains={"a.example"}), succeeded=False)
+    assert again is not None
+    assert (again.policy, again.why_stop()) == (5, None)
+    other = streaks.tell(issue.pk, Streaks(policy=1, domains={"b.example"}), succeeded=False)
+    assert other is not None
+    assert other.why_stop() == "policy_refusals"
+    sending.pause(issue.pk)
+    assert streaks.tell(issue.pk, Streaks(relay=1), succeeded=False) is None
+
+
+def test_addresses_that_the_relay_cannot_write_do_not_speak_against_the_content() -> None:
+    breaker = Breaker()
+    for number in range(8):
+        outcome = Outcome(Verdict.BOUNCED, Phase.RCPT, None, "smtputf8_not_offered", Suppress.NEVER)
+        breaker.note(outcome, f"{number % 2}.example")
+    assert (breaker.tripped, breaker.has_news) == (None, False)
+    for number in range(5):
+        breaker.note(Outcome(Verdict.BOUNCED, Phase.RCPT, None, "policy"), f"{number % 2}.example")
+    assert breaker.tripped == "policy_refusals"
+
+
+def test_what_to_do_with_uncertain_mails_may_change_while_an_issue_is_being_sent(
+    loop: asyncio.AbstractEventLoop,
+) -> None:
+    newsletter = make_newsletter()
+    make_readers(newsletter, 1)
+    issue, relay = send(newsletter), ScriptedRelay({"rcpt": "450 4.7.1 later"})
+
+    async def converse() -> None:
+        async with relay.running():
+            courier = Courier(loop, LIMITS, functools.partial(connect, Relay("127.0.0.1", relay.port)))
+            courier.start()
+            await courier.serve(issue.pk)
+            await loop.run_in_executor(None, hold)
+            relay.answers["rcpt"] = "250 ok"
+            relay.answers["dot"] = CUT
+            await courier.serve(issue.pk)
+            await loop.run_in_executor(None, courier.stop)
+            await asyncio.sleep(0.02)
+
+    def hold() -> None:
+        type(newsletter).objects.update(on_uncertain=OnUncertain.HOLD)
+        Delivery.objects.update(next_at="2020-01-01T00:00:00Z")
+        connection.close()
+
+    asyncio.run_coroutine_threadsafe(converse(), loop).result(timeout=60)
+    assert states(issue) == {"held": 1}
