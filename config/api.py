@@ -16,6 +16,7 @@ from accounts.access import KeyBearer
 from core import problems
 from core.strict_json import StrictParser
 from newsletters.api import (
+    decisions,
     deliveries,
     destinations,
     imports,
@@ -46,6 +47,7 @@ ROUTERS = [
     issues.router,
     sending.router,
     deliveries.router,
+    decisions.router,
     destinations.router,
 ]
 

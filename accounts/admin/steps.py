@@ -13,6 +13,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
+from accounts.audit import Actor, person
 from core.errors import CourantError
 
 if TYPE_CHECKING:
@@ -30,19 +31,27 @@ def _always(_row: Any) -> bool:
 class Step(Generic[M]):
     """One journey function offered in the admin.
 
-    `run` does it to one row and raises CourantError when it is refused. `done` is the sentence that
-    reports success. With a `question` a page asks first, naming each row by `describe`. `shown` says
-    whether a row's page has the button; whether it is allowed, `run` alone decides.
+    `run` does it to one row and raises CourantError when it is refused; `run_as`, in its place, is also told
+    who asks. `done` is the sentence that reports success. With a `question` a page asks first, naming each row
+    by `describe`. `shown` says whether a row's page has the button; whether it is allowed, the function alone
+    decides.
     """
 
     name: str
     label: str
     done: str
-    run: Callable[[M], object]
+    run: Callable[[M], object] | None = None
+    run_as: Callable[[M, Actor], object] | None = None
     question: str = ""
     describe: Callable[[M], str] = str
     shown: Callable[[M], bool] = _always
     danger: bool = False
+
+    def carry_out(self, row: M, actor: Actor) -> None:
+        if self.run_as is not None:
+            self.run_as(row, actor)
+        if self.run is not None:
+            self.run(row)
 
 
 def run_step(
@@ -63,7 +72,7 @@ def run_step(
 def _run_one(step: Step[Any], page: BaseAdmin[Any], request: HttpRequest, row: models.Model) -> None:
     name = str(row)
     try:
-        step.run(row)
+        step.carry_out(row, person(request))
     except CourantError as error:
         messages.error(request, f"{name}: {error.detail}")
         return

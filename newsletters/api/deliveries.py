@@ -1,4 +1,4 @@
-"""Deliveries: what became of an issue for each reader. Read-only; only the sending loop writes them."""
+"""Deliveries: what became of an issue for each reader, and what needs a person."""
 
 from __future__ import annotations
 
@@ -10,16 +10,21 @@ from pydantic import BaseModel, Field
 
 from accounts.access import ApiRequest
 from accounts.models import Scope
+from core.errors import InvalidError
 from newsletters.api import visible
 from newsletters.api.contract import ListQuery, Page, SearchText, StrictQuery, contract, listed
 from newsletters.api.issues import find_issue
 from newsletters.api.output import Output
 from newsletters.audience.addresses import canonical
+from newsletters.delivery.message_ids import message_id
 from newsletters.models import Delivery
 
 router = Router(tags=["Deliveries"])
 
 State = Literal["queued", "sending", "sent", "bounced", "expired", "suppressed", "cancelled", "held"]
+
+
+Answer = Literal["true", "false"]
 
 
 class ReplyOut(BaseModel):
@@ -40,8 +45,11 @@ class DeliveryOut(Output):
     address: str | None = Field(description="Null once the reader is erased.")
     state: State
     reason: str | None = Field(description="Why it is in this state, such as `unsubscribed`.")
+    message_id: str | None = Field(description="Its Message-ID, the same in every attempt, as mail logs show it.")
     attempts: int = Field(description="Attempts that count towards the retry schedule.")
     uncertain: bool = Field(description="Whether it may have arrived twice, because a link broke after its last byte.")
+    uncertain_outcomes: int = Field(description="Links that broke after its last byte, since it was last resent.")
+    kills: int = Field(description="Workers that ended with this mail in flight; 1 when it was resent after some.")
     next_at: datetime | None = Field(description="When the next attempt is due; null when there is none.")
     last_reply: ReplyOut | None
     created_at: datetime
@@ -55,6 +63,7 @@ class DeliveryOut(Output):
             row,
             id=row.uid,
             issue_id=row.issue.uid,
+            message_id=message_id(row),
             subscription_id=None if reader is None else reader.uid,
             address=None if reader is None else reader.subscriber.address,
             next_at=row.next_at if row.state == "queued" else None,
@@ -68,7 +77,15 @@ class DeliveryPage(Page[DeliveryOut]):
 
 class DeliveryQuery(ListQuery):
     state: State | None = Field(default=None, description="Only deliveries in this state.")
+    uncertain: Answer | None = Field(
+        default=None, description="Only those that may have arrived twice, or only others."
+    )
     address: SearchText | None = Field(default=None, description="Only the reader with this address.")
+
+
+class DoubtQuery(ListQuery):
+    state: Literal["held"] | None = Field(default=None, description="Only those that wait for a decision.")
+    uncertain: Literal["true"] | None = Field(default=None, description="Only those that may have arrived twice.")
 
 
 @router.get(
@@ -84,9 +101,29 @@ def list_deliveries(
     rows = visible.deliveries(request.auth).filter(issue=find_issue(request, issue_id))
     if query.state:
         rows = rows.filter(state=query.state)
+    if query.uncertain:
+        rows = rows.filter(uncertain=query.uncertain == "true")
     if query.address:
         rows = rows.filter(subscription__subscriber__address_key=canonical(query.address).key)
     return listed(request, rows, query, DeliveryPage, DeliveryOut.of, newest_first=False)
+
+
+@router.get(
+    "/deliveries",
+    **contract(Scope.ISSUES_READ, DeliveryPage, 400, 422),
+    operation_id="list_doubtful_deliveries",
+    summary="List what needs a person",
+)
+def list_doubtful(request: ApiRequest, query: Annotated[DoubtQuery, StrictQuery(...)]) -> DeliveryPage:
+    """Of all issues, the newest first. Needs `state=held`, `uncertain=true`, or both (422 `filter_required`)."""
+    if query.state is None and query.uncertain is None:
+        raise InvalidError("filter_required", "Say state=held or uncertain=true; an issue has a list of its own.")
+    rows = visible.deliveries(request.auth)
+    if query.state:
+        rows = rows.filter(state=query.state)
+    return listed(
+        request, rows.filter(uncertain=True) if query.uncertain else rows, query, DeliveryPage, DeliveryOut.of
+    )
 
 
 @router.get(

@@ -15,6 +15,7 @@ from django.db.models.functions import Now
 
 from newsletters.models import Delivery, DeliveryState, Issue, IssueState, OnUncertain
 from newsletters.models.delivery import OPEN_STATES
+from newsletters.models.issue import IssueQuerySet
 
 log = structlog.get_logger(__name__)
 
@@ -66,13 +67,21 @@ def finish_issues() -> int:
         done = done.exclude(models.Exists(Delivery.objects.filter(issue=models.OuterRef("pk"), state=state)))
     finished = 0
     for pk in [pk for pk in _ids(IssueState.SENDING) if not any(_has(pk, state=state) for state in OPEN_STATES)]:
-        # The UPDATE asks the whole question again: only its own answer counts.
-        if done.filter(pk=pk).move([IssueState.SENDING], IssueState.SENT, finished_at=Now()):
+        if _finish(pk, done):
             finished += 1
             log.info("issue_sent", issue=pk)
     for pk in [pk for pk in _ids(IssueState.CANCELLED) if not any(_has(pk, state=state) for state in OPEN_STATES)]:
         finished += done.filter(pk=pk, state=IssueState.CANCELLED).update(finished_at=Now())
     return finished
+
+
+@transaction.atomic
+def _finish(issue_id: int, done: IssueQuerySet) -> bool:
+    """Call one issue sent if it is among those that are done."""
+    # An UPDATE that waited for somebody who resends a held row would ask about the rows as they were before it
+    # waited. So the waiting is done first; the UPDATE asks the whole question afresh, and only its answer counts.
+    Issue.objects.select_for_update(no_key=True).filter(pk=issue_id).values_list("pk").first()
+    return done.filter(pk=issue_id).move([IssueState.SENDING], IssueState.SENT, finished_at=Now())
 
 
 def sweep_cancelled() -> int:

@@ -103,6 +103,9 @@ class Delivery(models.Model):
                 condition=models.Q(state=DeliveryState.SENDING),
                 name="delivery_leased",
             ),
+            # Read by the lists of what needs a person; an ordinary row is in neither, so no gate or settle writes them.
+            models.Index(fields=["issue", "id"], condition=models.Q(state=DeliveryState.HELD), name="delivery_held"),
+            models.Index(fields=["issue", "id"], condition=models.Q(uncertain=True), name="delivery_uncertain"),
         ]
 
     def __str__(self) -> str:

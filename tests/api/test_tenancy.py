@@ -69,7 +69,7 @@ def make_ids(make_api: Callable[..., Api]) -> Callable[[Api], dict[str, str]]:
         issue = cast.make_issue(newsletter)
         imported = Import.objects.create(newsletter=newsletter, consent_source="form")
         ImportRowError.objects.create(audience_import=imported, line=2, code="invalid_address", detail="No.")
-        delivery = Delivery.objects.create(issue=issue, subscription=reader, state=DeliveryState.QUEUED)
+        delivery = Delivery.objects.create(issue=issue, subscription=reader, state=DeliveryState.HELD)
         destination = Destination.objects.create(publisher=api.publisher, domain="example.net")
         return {
             "newsletter_id": newsletter.uid,
@@ -191,7 +191,9 @@ def test_what_is_no_id_is_404(operation: Operation, make_api: Callable[..., Api]
         assert code_of(operation.call(api, dict.fromkeys(names, junk))) == (404, "not_found")
 
 
-@pytest.mark.parametrize("path", ["/newsletters", "/senders", "/subscribers", "/destinations"])
+@pytest.mark.parametrize(
+    "path", ["/newsletters", "/senders", "/subscribers", "/destinations", "/deliveries?state=held"]
+)
 def test_lists_show_the_callers_own_rows_only(
     path: str, make_api: Callable[..., Api], make_ids: Callable[[Api], dict[str, str]]
 ) -> None:

@@ -1,0 +1,110 @@
+"""Decisions on held deliveries: one at a time, or all of an issue."""
+
+from __future__ import annotations
+
+from django.http import HttpResponse
+from ninja import Router
+from pydantic import BaseModel, Field
+
+from accounts.access import ApiRequest
+from accounts.audit import program
+from accounts.models import Scope
+from newsletters.api import visible
+from newsletters.api.contract import IDEMPOTENCY_HEADER, contract, once
+from newsletters.api.deliveries import DeliveryOut
+from newsletters.api.issues import find_issue
+from newsletters.delivery.deciding import Decision, decide, decide_all
+
+router = Router(tags=["Deliveries"])
+ERRORS = (400, 404, 409, 413, 422)
+
+
+class DecidedOut(BaseModel):
+    """How many deliveries were decided."""
+
+    decided: int = Field(description="Held deliveries of the issue that this request decided.")
+
+
+@router.post(
+    "/deliveries/{delivery_id}/resend",
+    **contract(Scope.ISSUES_SEND, DeliveryOut, *ERRORS, parameters=[IDEMPOTENCY_HEADER]),
+    operation_id="resend_delivery",
+    summary="Send a held delivery again",
+)
+def resend(request: ApiRequest, delivery_id: str) -> HttpResponse:
+    """The reader may get a second copy. A sent issue is sending until it is settled.
+
+    409 `delivery_not_held`; 409 `issue_not_resendable` when the issue is cancelled.
+    """
+    return _one(request, delivery_id, Decision.RESEND)
+
+
+@router.post(
+    "/deliveries/{delivery_id}/accept",
+    **contract(Scope.ISSUES_SEND, DeliveryOut, *ERRORS, parameters=[IDEMPOTENCY_HEADER]),
+    operation_id="accept_delivery",
+    summary="Take a held delivery as sent",
+)
+def accept(request: ApiRequest, delivery_id: str) -> HttpResponse:
+    """Because you know that it arrived, say from the relay's log. Not held: 409 `delivery_not_held`."""
+    return _one(request, delivery_id, Decision.ACCEPT)
+
+
+@router.post(
+    "/deliveries/{delivery_id}/drop",
+    **contract(Scope.ISSUES_SEND, DeliveryOut, *ERRORS, parameters=[IDEMPOTENCY_HEADER]),
+    operation_id="drop_delivery",
+    summary="Give a held delivery up",
+)
+def drop(request: ApiRequest, delivery_id: str) -> HttpResponse:
+    """It becomes `cancelled` with the reason `dropped`. Not held: 409 `delivery_not_held`."""
+    return _one(request, delivery_id, Decision.DROP)
+
+
+@router.post(
+    "/issues/{issue_id}/held/resend",
+    **contract(Scope.ISSUES_SEND, DecidedOut, *ERRORS, parameters=[IDEMPOTENCY_HEADER]),
+    operation_id="resend_held",
+    summary="Send all held deliveries of an issue again",
+)
+def resend_held(request: ApiRequest, issue_id: str) -> HttpResponse:
+    """Readers may get a second copy. Of a cancelled issue it is 409 `issue_not_resendable`."""
+    return _all(request, issue_id, Decision.RESEND)
+
+
+@router.post(
+    "/issues/{issue_id}/held/accept",
+    **contract(Scope.ISSUES_SEND, DecidedOut, *ERRORS, parameters=[IDEMPOTENCY_HEADER]),
+    operation_id="accept_held",
+    summary="Take all held deliveries of an issue as sent",
+)
+def accept_held(request: ApiRequest, issue_id: str) -> HttpResponse:
+    """Because you know that they arrived."""
+    return _all(request, issue_id, Decision.ACCEPT)
+
+
+@router.post(
+    "/issues/{issue_id}/held/drop",
+    **contract(Scope.ISSUES_SEND, DecidedOut, *ERRORS, parameters=[IDEMPOTENCY_HEADER]),
+    operation_id="drop_held",
+    summary="Give all held deliveries of an issue up",
+)
+def drop_held(request: ApiRequest, issue_id: str) -> HttpResponse:
+    """They become `cancelled` with the reason `dropped`."""
+    return _all(request, issue_id, Decision.DROP)
+
+
+def _one(request: ApiRequest, delivery_id: str, decision: Decision) -> HttpResponse:
+    row = visible.find_delivery(request.auth, delivery_id)
+
+    def effect() -> DeliveryOut:
+        decide(row, decision, actor=program(request, request.auth.key))
+        return DeliveryOut.of(visible.find_delivery(request.auth, delivery_id))
+
+    return once(request, effect)
+
+
+def _all(request: ApiRequest, issue_id: str, decision: Decision) -> HttpResponse:
+    issue = find_issue(request, issue_id)
+    actor = program(request, request.auth.key)
+    return once(request, lambda: DecidedOut(decided=decide_all(issue.pk, decision, actor=actor)))
