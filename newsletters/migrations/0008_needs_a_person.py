@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('newsletters', '0006_suspects_index'),
+        ('newsletters', '0007_failures_in_a_row'),
     ]
 
     operations = [
