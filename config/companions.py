@@ -11,10 +11,12 @@ from dramatiq.asyncio import get_event_loop_thread
 
 from config.clock_thread import Companion
 from core.clock import Clock
+from core.restore_store import open_store
 from newsletters.actors import QUESTIONS
-from newsletters.delivery import couriers
+from newsletters.delivery import couriers, restore_watch
 from newsletters.delivery.backend import BackendConnection
 from newsletters.delivery.courier import Courier, Limits
+from newsletters.delivery.restore_watch import Watch
 from newsletters.delivery.smtp import Connection, Relay, connect
 
 DJANGO_SMTP = "django.core.mail.backends.smtp.EmailBackend"
@@ -33,7 +35,10 @@ def make() -> list[Companion]:
     )
     courier = Courier(thread.loop, limits, open_connection())
     couriers.register(courier)
-    return [courier, Clock(QUESTIONS)]
+    # The watch comes first: nothing is sent before it has recognised the database.
+    watch = Watch(open_store(settings.RESTORE_GUARD_STORE))
+    restore_watch.register(watch)
+    return [watch, courier, Clock(QUESTIONS)]
 
 
 def open_connection() -> Callable[[], Awaitable[Connection]]:

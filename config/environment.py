@@ -5,6 +5,7 @@ Each variable is described in `.env.example`; a test compares the two lists.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -139,6 +140,20 @@ def check_secret(reader: Reader, name: str, value: str) -> None:
             f"must be at least {MIN_KEY_LENGTH} random characters; make one with "
             '`python -c "import secrets; print(secrets.token_urlsafe(48))"`',
         )
+
+
+def parse_guard_store(value: str) -> str:
+    """Return where the restore guard remembers the database: an absolute path, a Redis URL or "off"."""
+    if value == "off" or urlsplit(value).scheme in ("redis", "rediss") or Path(value).is_absolute():
+        return value
+    raise ValueError(f"must be an absolute path, a redis:// or rediss:// address, or off, not {value!r}")
+
+
+def default_guard_store(base_dir: Path) -> str:
+    """Return a file below `var/`, or "off" where nothing can be written."""
+    folder = base_dir / "var"
+    is_writable = os.access(folder if folder.exists() else base_dir, os.W_OK)
+    return str(folder / "restore-guard.json") if is_writable else "off"
 
 
 def default_database(base_dir: Path) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 from django.db import models
 from django.db.models.functions import Now
 
@@ -24,6 +26,31 @@ class ClockLease(models.Model):
 
     def __str__(self) -> str:
         return f"clock held by {self.holder}"
+
+
+class RestoreGuard(models.Model):
+    """The one row by which the service recognises its database, and whether sending is blocked.
+
+    `counter` only grows; it is remembered outside the database (`core.restore_store`), so a database that
+    went back in time shows a smaller one. `acceptance` is new in each new database and after each
+    `accept-restore`; `superseded` lists those before it, by which the memory of another machine recognises
+    what a person has accepted. `remembered` and `found` are what did not match when sending was blocked.
+    """
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    counter = models.PositiveBigIntegerField(default=0)
+    acceptance = models.UUIDField(default=uuid.uuid4)
+    superseded = models.JSONField(default=list, blank=True)
+    blocked_at = models.DateTimeField(null=True)
+    blocked_why = models.CharField(max_length=300, default="", blank=True)
+    remembered = models.JSONField(null=True)
+    found = models.JSONField(null=True)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=models.Q(id=1), name="restore_guard_is_one_row")]
+
+    def __str__(self) -> str:
+        return f"restore guard at {self.counter}"
 
 
 class IdempotencyRecord(models.Model):

@@ -24,7 +24,9 @@ from django.db.models import Case, F, IntegerField, Q, QuerySet, When
 from django.db.models.functions import Now
 
 from core.errors import CourantError
+from core.restore_guard import blocked
 from core.tokens import seal_id
+from newsletters.delivery import restore_watch
 from newsletters.delivery.allow_list import is_allowed
 from newsletters.models import Issue, Notice, NoticeKind, NoticeState, SenderIdentity, Subscription
 
@@ -96,10 +98,13 @@ def send(notice_id: int, *, composers: Mapping[str, Composer]) -> None:
     relay counts as no attempt. An error of the composer or the database is raised after the notice has
     been put back.
     """
-    claimed = _claim(notice_id)
+    claimed = _claim(notice_id) if restore_watch.may_send() else None
     if claimed is None:
         return
     notice = claimed.notice
+    if not restore_watch.look():
+        _put_back(claimed, _Verdict.RELAY_DOWN, "Sending is blocked until the restored database is accepted.")
+        return
     if not is_allowed(notice.to_address):
         claimed.settle(state=NoticeState.FAILED, last_reply="The address is not on RECIPIENT_ALLOW_LIST.")
         return
@@ -120,7 +125,8 @@ def send(notice_id: int, *, composers: Mapping[str, Composer]) -> None:
 def _due() -> QuerySet[Notice]:
     waiting = Q(state=NoticeState.QUEUED, next_at__lte=Now())
     abandoned = Q(state=NoticeState.SENDING, lease_until__lt=Now())
-    return Notice.objects.filter(waiting | abandoned)
+    # Those queued when the backup was made wait until a person has accepted the database.
+    return Notice.objects.filter(~blocked(), waiting | abandoned)
 
 
 def _claim(notice_id: int) -> _Claimed | None:

@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 
 from core.database import database_now
 from core.errors import ConflictError, CourantError, InvalidError, NotFoundError, invalid_field
+from core.restore_guard import blocked, require_unblocked
 from newsletters.delivery.breaker import COMPOSITION_FAILED
 from newsletters.models import Issue, IssueState, Subscription, SubscriptionState
 from newsletters.models.issue import IssueQuerySet
@@ -27,7 +28,8 @@ LONGEST_SCHEDULE = datetime.timedelta(days=366)
 def send(issue_id: int) -> None:
     """Start an issue now: freeze what goes out and to whom; workers do the rest.
 
-    Raises ConflictError `issue_not_sendable` unless it is a draft or scheduled, InvalidError
+    Raises ConflictError `issue_not_sendable` unless it is a draft or scheduled, `sending_blocked` while a
+    restored database waits to be accepted, InvalidError
     `issue_has_no_content`, `audience_is_empty` or `sender_not_verified`.
     """
     with transaction.atomic():
@@ -39,6 +41,7 @@ def send(issue_id: int) -> None:
         freeze(issue, started_at=started_at)
         if not _one(issue_id).move(SENDABLE, IssueState.SENDING, started_at=started_at):
             raise ConflictError("issue_not_sendable", "The issue has just been started by somebody else.")
+        require_unblocked()
     log.info("issue_started", issue=issue_id)
 
 
@@ -81,10 +84,12 @@ def pause(issue_id: int) -> None:
 def resume(issue_id: int) -> None:
     """Go on sending an issue that was paused, or blocked after its start; one that is sending goes on as it is.
 
-    Raises ConflictError `issue_not_resumable`.
+    Raises ConflictError `issue_not_resumable`, or `sending_blocked` as `send`.
     """
     started = _one(issue_id).filter(started_at__isnull=False)
-    moved = started.move([IssueState.PAUSED, IssueState.BLOCKED], IssueState.SENDING)
+    with transaction.atomic():
+        moved = started.move([IssueState.PAUSED, IssueState.BLOCKED], IssueState.SENDING)
+        require_unblocked()
     if not moved and _state(issue_id) != IssueState.SENDING:
         raise ConflictError(
             "issue_not_resumable", f"The issue is {_state(issue_id)}; only a paused one can be resumed."
@@ -105,7 +110,7 @@ def cancel(issue_id: int) -> None:
 
 def due_issues() -> list[int]:
     """Return the ids of scheduled issues whose time has come."""
-    due = Issue.objects.filter(state=IssueState.SCHEDULED, scheduled_at__lte=Now())
+    due = Issue.objects.filter(~blocked(), state=IssueState.SCHEDULED, scheduled_at__lte=Now())
     return list(due.values_list("pk", flat=True))
 
 
@@ -115,8 +120,8 @@ def start_due(issue_id: int) -> None:
         return
     try:
         send(issue_id)
-    except ConflictError:
-        log.info("issue_already_started", issue=issue_id)
+    except ConflictError as error:
+        log.info("issue_not_started", issue=issue_id, reason=error.code)
     except CourantError as error:
         _block(issue_id, error.code, error.detail)
     except (DatabaseError, InterfaceError):

@@ -37,6 +37,7 @@ def clean_environment() -> dict[str, str]:
             "BROKER_URL": "memory://",
             "DEFAULT_FROM_EMAIL": "courant@example.test",
             "LOG_LEVEL": "WARNING",
+            "RESTORE_GUARD_STORE": "off",
             "DJANGO_SETTINGS_MODULE": "config.settings",
         }
     )

@@ -106,6 +106,7 @@ class Site:
             | {"SECRET_KEY": secrets.token_urlsafe(48), "BASE_URL": self.address, "PORT": str(self.port)}
             | {"WEB_CONCURRENCY": "1", "LOG_LEVEL": "INFO", "VERIFIED_SENDER_DOMAINS": "gazette.example"}
             | {"WORKER_PROCESSES": "1", "HOME": str(self.folder)}
+            | {"RESTORE_GUARD_STORE": str(self.folder / "restore-guard.json")}
             | HURRIED
             | own
             | variables

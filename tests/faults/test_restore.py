@@ -1,0 +1,147 @@
+"""Put an older database back under a service that has gone on since. Not one mail may leave from it."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+
+from tests.faults.test_kills import start
+from tests.services import editor
+from tests.services.postgresql import Postgresql
+from tests.services.processes import wait_until
+from tests.services.sinks import SmtpSink
+from tests.services.site import Site
+
+READERS = 300
+THIRD = READERS // 3
+
+
+def run_site(make_site: Callable[..., Site], set_up: str) -> Site:
+    site = make_site(set_up, DELIVERY_LANES="4")
+    site.start_web()
+    site.start_worker()
+    return site
+
+
+def url_of(site: Site) -> str:
+    return site.environment["DATABASE_URL"]
+
+
+def program(name: str, *arguments: str) -> None:
+    found = shutil.which(name) or str(Path(Postgresql._binary("postgres")).with_name(name))
+    subprocess.run([found, *arguments], check=True, timeout=60, capture_output=True)
+
+
+def blocked(site: Site) -> bool:
+    return bool(site.fetch(f"{site.address}/readyz").json["sending"] == "blocked")
+
+
+def expect_silence_then_resume(site: Site, sink: SmtpSink, issue_id: str, expected: set[str]) -> None:
+    """The restored site sends nothing and says so; accepted and resumed, everybody has a mail."""
+    wait_until(lambda: blocked(site), "sending is blocked", seconds=30)
+    progress = site.ask("GET", f"/issues/{issue_id}/progress")
+    assert progress["state"] == "blocked"
+    time.sleep(4)
+    assert sink.count() == READERS, "a mail left from the restored database"
+    assert all(worker.program.is_running for worker in site.workers)
+    assert site.call("POST", f"/issues/{issue_id}/resume").status == 409
+    assert "Accepted. 1 issue(s)" in site.manage("accept-restore", "--yes", "--resume")
+    site.wait_for_issue(issue_id, "sent", seconds=60)
+    assert not blocked(site)
+    editor.check_nobody_is_lost(site, issue_id, sink, expected)
+
+
+def at_a_third(site: Site, sink: SmtpSink) -> tuple[str, set[str]]:
+    issue_id, expected = start(site, sink, readers=READERS)
+    wait_until(lambda: sink.count() >= THIRD, "a third of the mails is out", seconds=60)
+    return issue_id, expected
+
+
+def test_a_dump_restored_under_the_same_name_sends_nothing(
+    make_site: Callable[..., Site], postgresql: Postgresql, smtp_sink: SmtpSink, tmp_path: Path
+) -> None:
+    site = run_site(make_site, "redis")
+    issue_id, expected = at_a_third(site, smtp_sink)
+    dump = str(tmp_path / "dump")
+    program("pg_dump", "--format=custom", f"--file={dump}", url_of(site))
+    site.wait_for_issue(issue_id, "sent", seconds=60)
+    site.workers.pop().stop()
+    name = urlsplit(url_of(site)).path.lstrip("/")
+    with postgresql.connect() as server:
+        server.autocommit = True
+        server.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+        server.execute(f'CREATE DATABASE "{name}"')
+    program("pg_restore", "--no-owner", f"--dbname={url_of(site)}", dump)
+    site.start_worker()
+    expect_silence_then_resume(site, smtp_sink, issue_id, expected)
+
+
+def test_rows_put_back_in_place_under_a_live_worker_send_nothing(
+    make_site: Callable[..., Site], postgresql: Postgresql, smtp_sink: SmtpSink, tmp_path: Path
+) -> None:
+    site = run_site(make_site, "redis")
+    issue_id, expected = at_a_third(site, smtp_sink)
+    dump = tmp_path / "rows.sql"
+    program("pg_dump", "--data-only", "--inserts", "--disable-triggers", f"--file={dump}", url_of(site))
+    site.wait_for_issue(issue_id, "sent", seconds=60)
+    tables = "SELECT string_agg(quote_ident(tablename), ', ') FROM pg_tables WHERE schemaname = 'public'"
+    with psycopg.connect(url_of(site)) as database:
+        [(names,)] = database.execute(tables).fetchall()
+    script = tmp_path / "restore.sql"
+    script.write_text(f"TRUNCATE {names};\n{dump.read_text()}")
+    program("psql", "--quiet", "--single-transaction", "--set=ON_ERROR_STOP=1", f"--file={script}", url_of(site))
+    expect_silence_then_resume(site, smtp_sink, issue_id, expected)
+
+
+def test_an_sqlite_file_copied_back_sends_nothing(
+    make_site: Callable[..., Site], smtp_sink: SmtpSink, tmp_path: Path
+) -> None:
+    site = run_site(make_site, "embedded")
+    issue_id, expected = at_a_third(site, smtp_sink)
+    path = urlsplit(url_of(site)).path
+    with sqlite3.connect(path) as source, sqlite3.connect(tmp_path / "copy.sqlite3") as copy:
+        source.backup(copy)
+    copy.close()
+    source.close()
+    site.wait_for_issue(issue_id, "sent", seconds=60)
+    site.workers.pop().stop()
+    assert site._web is not None
+    site._web.kill()
+    for suffix in ("-wal", "-shm"):
+        Path(path + suffix).unlink(missing_ok=True)
+    shutil.copy(tmp_path / "copy.sqlite3", path)
+    site.start_web()
+    site.start_worker()
+    expect_silence_then_resume(site, smtp_sink, issue_id, expected)
+
+
+@pytest.mark.parametrize("set_up", ["embedded", "redis"])
+def test_kills_restarts_and_migrations_never_trip(
+    request: pytest.FixtureRequest, make_site: Callable[..., Site], smtp_sink: SmtpSink, set_up: str
+) -> None:
+    site = run_site(make_site, set_up)
+    issue_id, expected = at_a_third(site, smtp_sink)
+    [worker] = site.workers
+    for _ in range(2):
+        before = worker.restarts
+        worker.kill()
+        wait_until(lambda before=before: worker.restarts > before, "it runs again", seconds=10)  # type: ignore[misc]
+        time.sleep(1)
+    if set_up == "redis":
+        server: Postgresql = request.getfixturevalue("postgresql")
+        server.kill()
+        server.start()
+    worker.program.send_group(signal.SIGTERM)
+    site.manage("migrate", "--verbosity", "0")
+    site.wait_for_issue(issue_id, "sent", seconds=90)
+    assert not blocked(site)
+    editor.check_nobody_is_lost(site, issue_id, smtp_sink, expected)
