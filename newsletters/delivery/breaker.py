@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from time import monotonic
 
 from newsletters.delivery.replies import Outcome, Suppress, Verdict
 
@@ -57,7 +58,9 @@ class Breaker:
     untold: Streaks = field(default_factory=Streaks)
     # The failures of this process alone, so that it stops without asking the database.
     here: Streaks = field(default_factory=Streaks)
-    succeeded: bool = False
+    # When a mail last went through, monotonic, and whether the issue's row is to hear of it.
+    succeeded_at: float | None = None
+    relieved: bool = False
     failing: bool = False
     # Whether the issue's row counts failures that a success would end.
     counted: bool = False
@@ -67,13 +70,15 @@ class Breaker:
     @property
     def has_news(self) -> bool:
         """Whether the issue's row is to be told of something."""
-        return (self.failing and self.untold != Streaks()) or (self.succeeded and self.counted)
+        return (self.failing and self.untold != Streaks()) or self.relieved
 
     def note(self, outcome: Outcome, domain: str) -> None:
         """Count one outcome; `domain` is the recipient's."""
         if outcome.verdict is Verdict.SENT:
-            if not self.succeeded or self.failing:
-                self.here, self.untold, self.succeeded, self.failing = Streaks(), Streaks(), True, False
+            self.succeeded_at = monotonic()
+            if self.failing or self.counted:
+                self.here, self.untold, self.failing = Streaks(), Streaks(), False
+                self.relieved = self.counted
             return
         seen = _seen(outcome, domain)
         if seen is None:

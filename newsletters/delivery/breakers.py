@@ -35,15 +35,16 @@ class Breakers:
         """Add what has failed here to what has failed anywhere. Raises DatabaseError; the news is kept then."""
         if not breaker.has_news:
             return
-        news, succeeded = breaker.untold, breaker.succeeded
-        breaker.untold, breaker.succeeded = Streaks(), False
+        news, at = breaker.untold, breaker.succeeded_at
+        breaker.untold, breaker.relieved = Streaks(), False
         try:
-            counted = await self._run(functools.partial(tell, issue_id, news, succeeded=succeeded))
+            counted = await self._run(functools.partial(tell, issue_id, news, succeeded_at=at))
         except Exception:
             # After a success meanwhile, what failed before it counts no longer.
-            if not breaker.succeeded:
+            if breaker.succeeded_at == at:
                 news.add(breaker.untold)
-                breaker.untold, breaker.succeeded = news, succeeded
+                breaker.untold = news
+            breaker.relieved = breaker.counted and not breaker.failing
             raise
         breaker.counted = counted is not None and counted != Streaks()
         if counted is not None:

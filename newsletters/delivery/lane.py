@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from newsletters.delivery.breaker import ADDRESS_REASONS
 from newsletters.delivery.compose import Mail, Recipient
 from newsletters.delivery.dialects import Claimed, Gate, Settlement
 from newsletters.delivery.hand import Hand
@@ -162,6 +163,9 @@ class Lane:
         return True
 
     def _note(self, outcome: Outcome, key: Key) -> None:
+        if outcome.reason in ADDRESS_REASONS:
+            # No mail was tried: it says nothing of the relay.
+            return
         if outcome.verdict is not Verdict.RELAY_FAULT:
             self.run.relay.succeed()
         elif outcome.reason == CONNECTION_ENDED:

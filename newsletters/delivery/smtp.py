@@ -23,6 +23,8 @@ T = TypeVar("T")
 NEXT_ADDRESS_SECONDS = 0.25
 # RFC 5321, 4.2.4: what a server says to EHLO that only knows HELO.
 NO_EHLO = frozenset({500, 502, 504})
+# X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED: renewed, or the clock set right, without us.
+OUT_OF_DATE = frozenset({9, 10})
 
 
 class RelayFaultError(Exception):
@@ -79,9 +81,7 @@ async def connect(relay: Relay, *, timeout_scale: float = 1.0) -> SmtpConnection
         raise RelayFaultError(classify(Phase.CONNECT, read_reply(error.code, text))) from error
     except (aiosmtplib.SMTPException, OSError, ValueError) as error:
         client.close()
-        if isinstance(error, ssl.SSLCertVerificationError) or isinstance(error.__cause__, ssl.SSLCertVerificationError):
-            raise _beyond_repair("certificate_not_trusted") from error
-        raise RelayFaultError(cut(Phase.CONNECT, "cannot_connect")) from error
+        raise RelayFaultError(_unreached(error)) from error
     except RelayFaultError:
         client.close()
         raise
@@ -160,6 +160,16 @@ def _own_name() -> str:
 def _tls_context() -> ssl.SSLContext:
     """Return what verifies the relay by the system's authorities (or SSL_CERT_FILE); loading them takes 20 ms."""
     return ssl.create_default_context()
+
+
+def _unreached(error: Exception) -> Outcome:
+    """Return what it means that no link came about; an untrusted certificate is permanent, an expired one is not."""
+    doubt = next((e for e in (error, error.__cause__) if isinstance(e, ssl.SSLCertVerificationError)), None)
+    if doubt is None:
+        return cut(Phase.CONNECT, "cannot_connect")
+    if doubt.verify_code in OUT_OF_DATE:
+        return cut(Phase.CONNECT, "certificate_out_of_date")
+    return _beyond_repair("certificate_not_trusted").outcome
 
 
 def _beyond_repair(reason: str) -> RelayFaultError:

@@ -38,6 +38,7 @@ NO_FAILURES = {
     "policy_spread": False,
     "uncertain_in_a_row": 0,
     "composition_failures": 0,
+    "failing_since": None,
 }
 
 
@@ -94,6 +95,7 @@ class Issue(models.Model):
     policy_spread = models.BooleanField(default=False, db_default=False, editable=False)
     uncertain_in_a_row = models.IntegerField(default=0, db_default=0, editable=False)
     composition_failures = models.IntegerField(default=0, db_default=0, editable=False)
+    failing_since = models.DateTimeField(null=True, blank=True, editable=False)
     archived_at = models.DateTimeField(null=True, blank=True, editable=False)
     final_counts = models.JSONField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)

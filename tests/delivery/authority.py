@@ -33,20 +33,20 @@ def trust(monkeypatch: pytest.MonkeyPatch) -> None:
     smtp._tls_context.cache_clear()
 
 
-def server_context() -> ssl.SSLContext:
-    """Return what a relay on loopback speaks TLS with."""
+def server_context(*, days: int = 2) -> ssl.SSLContext:
+    """Return what a relay on loopback speaks TLS with; its certificate is valid for these days from now."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(_server_file())
+    context.load_cert_chain(_server_file(days))
     return context
 
 
 @functools.cache
-def _server_file() -> Path:
+def _server_file(days: int) -> Path:
     folder = authority_file().parent
-    request, names, made = folder / "relay.csr", folder / "names", folder / "relay.pem"
+    request, names, made = folder / "relay.csr", folder / "names", folder / f"relay{days}.pem"
     names.write_text(NAMES)
     _openssl("req", "-new", *KEY[:-2], "-subj", "/CN=relay", "-keyout", folder / "relay.key", "-out", request)
-    signed = ("-CA", folder / "ca.pem", "-CAkey", folder / "ca.key", "-CAcreateserial", "-days", "2")
+    signed = ("-CA", folder / "ca.pem", "-CAkey", folder / "ca.key", "-CAcreateserial", "-days", str(days))
     _openssl("x509", "-req", "-in", request, *signed, "-extfile", names, "-out", made)
     made.write_bytes(made.read_bytes() + (folder / "relay.key").read_bytes())
     return made

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import functools
+import time
 
 import pytest
 from django.db import connection
@@ -12,7 +13,7 @@ from django.db import connection
 from newsletters.delivery import streaks
 from newsletters.delivery.breaker import Breaker, Streaks
 from newsletters.delivery.courier import Courier
-from newsletters.delivery.replies import Outcome, Phase, Suppress, Verdict
+from newsletters.delivery.replies import Outcome, Phase, Suppress, Verdict, classify, read_reply
 from newsletters.delivery.smtp import Relay, connect
 from newsletters.models import Delivery, Issue, IssueState, OnUncertain
 from newsletters.publishing import sending
@@ -94,10 +95,40 @@ def test_a_mail_that_goes_through_ends_what_other_processes_counted(deliver: Del
     newsletter = make_newsletter()
     make_readers(newsletter, 3)
     issue = send(newsletter)
-    streaks.tell(issue.pk, Streaks(relay=4, policy=2, domains={"a.example"}), succeeded=False)
+    streaks.tell(issue.pk, Streaks(relay=4, policy=2, domains={"a.example"}), succeeded_at=None)
     deliver(issue, ScriptedRelay())
     issue.refresh_from_db()
     assert (issue.state, issue.relay_faults, issue.policy_refusals, issue.policy_domain) == ("sending", 0, 0, "")
+
+
+def test_a_success_from_before_the_failures_of_others_does_not_erase_them() -> None:
+    newsletter = make_newsletter()
+    make_readers(newsletter, 1)
+    issue = send(newsletter)
+    sent, refused = Outcome(Verdict.SENT, Phase.DOT, None), classify(Phase.MAIL, read_reply(550, b"5.7.1 no"))
+    workers = [Breaker() for _ in range(5)]
+    for worker in workers:
+        worker.note(sent, "a.example")
+    counts = []
+    for worker in workers:
+        worker.note(refused, "a.example")
+        counted = streaks.tell(issue.pk, worker.untold, succeeded_at=worker.succeeded_at)
+        assert counted is not None
+        counts.append((counted.relay, counted.why_stop()))
+    assert counts == [(1, None), (2, None), (3, None), (4, None), (5, "relay_refused")]
+    # A mail that goes through now ends them.
+    ended = streaks.tell(issue.pk, Streaks(relay=1), succeeded_at=time.monotonic())
+    assert ended == Streaks(relay=1)
+
+
+def test_a_worker_that_knows_of_no_count_tells_of_no_success() -> None:
+    breaker = Breaker()
+    breaker.note(Outcome(Verdict.SENT, Phase.DOT, None), "a.example")
+    assert not breaker.has_news
+    breaker.counted = True
+    assert not breaker.has_news
+    breaker.note(Outcome(Verdict.SENT, Phase.DOT, None), "a.example")
+    assert breaker.has_news
 
 
 def test_policy_refusals_add_up_and_remember_whether_they_met_two_domains() -> None:
@@ -105,17 +136,17 @@ def test_policy_refusals_add_up_and_remember_whether_they_met_two_domains() -> N
     make_readers(newsletter, 1)
     issue = send(newsletter)
     for _ in range(4):
-        counted = streaks.tell(issue.pk, Streaks(policy=1, domains={"a.example"}), succeeded=False)
+        counted = streaks.tell(issue.pk, Streaks(policy=1, domains={"a.example"}), succeeded_at=None)
     assert counted is not None
     assert (counted.policy, counted.why_stop()) == (4, None)
-    again = streaks.tell(issue.pk, Streaks(policy=1, domains={"a.example"}), succeeded=False)
+    again = streaks.tell(issue.pk, Streaks(policy=1, domains={"a.example"}), succeeded_at=None)
     assert again is not None
     assert (again.policy, again.why_stop()) == (5, None)
-    other = streaks.tell(issue.pk, Streaks(policy=1, domains={"b.example"}), succeeded=False)
+    other = streaks.tell(issue.pk, Streaks(policy=1, domains={"b.example"}), succeeded_at=None)
     assert other is not None
     assert other.why_stop() == "policy_refusals"
     sending.pause(issue.pk)
-    assert streaks.tell(issue.pk, Streaks(relay=1), succeeded=False) is None
+    assert streaks.tell(issue.pk, Streaks(relay=1), succeeded_at=None) is None
 
 
 def test_addresses_that_the_relay_cannot_write_do_not_speak_against_the_content() -> None:

@@ -7,6 +7,7 @@ import base64
 import contextlib
 import dataclasses
 import socket
+import ssl
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,7 +17,7 @@ from newsletters.delivery import smtp
 from newsletters.delivery.replies import Outcome, Phase, Suppress, Verdict
 from newsletters.delivery.smtp import Relay, RelayFaultError, connect
 from newsletters.delivery.transaction import SmtpConnection
-from tests.delivery.authority import trust
+from tests.delivery.authority import server_context, trust
 from tests.delivery.links import MAIL, PIPELINED, STARTTLS, TLS, attempt, make_relay, run
 from tests.delivery.scripted_relay import CUT, SILENT, ScriptedRelay
 
@@ -83,6 +84,23 @@ def test_a_certificate_for_another_name_is_refused(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", anywhere)
     outcome = fault(make_relay(TLS), host="relay.example.org", use_tls=True)
     assert (outcome.reason, outcome.permanent) == ("certificate_not_trusted", True)
+
+
+@pytest.mark.usefixtures("_trusted")
+@pytest.mark.parametrize(("link", "terms"), [(STARTTLS, {"use_starttls": True}), (TLS, {"use_tls": True})])
+def test_an_expired_certificate_is_refused_for_now(link: str, terms: dict[str, bool]) -> None:
+    relay = make_relay(link)
+    relay.tls = server_context(days=-1)
+    outcome = fault(relay, **terms, **CREDENTIALS)
+    assert (outcome.reason, outcome.permanent) == ("certificate_out_of_date", False)
+    assert not any(line.startswith(("AUTH", "MAIL")) for line in relay.commands)
+
+
+@pytest.mark.parametrize(("code", "permanent"), [(9, False), (10, False), (18, True), (20, True), (62, True)])
+def test_only_a_certificate_that_is_out_of_date_is_a_temporary_fault(code: int, permanent: bool) -> None:
+    error = ssl.SSLCertVerificationError("certificate verify failed")
+    error.verify_code = code
+    assert smtp._unreached(error).permanent is permanent
 
 
 def test_a_relay_stripped_of_starttls_gets_neither_password_nor_mail_in_plain_text() -> None:
