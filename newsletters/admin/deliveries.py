@@ -1,4 +1,4 @@
-"""The ledger, read-only: who got what, what the relay said, what is still to do."""
+"""The ledger: who got what, what the relay said, and what a person must decide."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from django.http import HttpRequest
 from django.utils.text import Truncator
 
 from accounts.admin import BaseAdmin
+from newsletters.admin.delivery_steps import STEPS
 from newsletters.admin.filters import IssueFilter
+from newsletters.delivery.message_ids import message_id
 from newsletters.models import Delivery
 
 SHOWN_SUBJECT = 40
@@ -18,6 +20,7 @@ SHOWN_SUBJECT = 40
 class DeliveryAdmin(BaseAdmin[Delivery]):
     publisher_path = "issue__newsletter__publisher"
     addable = changeable = False
+    steps = STEPS
     list_display = ("address", "state", "attempts", "last_reply", "doubt", "settled_at", "issue_subject")
     list_filter = (IssueFilter, "state", "uncertain")
     list_select_related = ("issue", "subscription__subscriber")
@@ -30,6 +33,7 @@ class DeliveryAdmin(BaseAdmin[Delivery]):
         "state",
         "reason",
         "attempts",
+        "message_id",
         "last_reply",
         "doubt",
         "uncertain_outcomes",
@@ -63,6 +67,10 @@ class DeliveryAdmin(BaseAdmin[Delivery]):
     @admin.display(description="reader")
     def address(self, row: Delivery) -> str:
         return row.subscription.subscriber.address if row.subscription else "erased"
+
+    @admin.display(description="Message-ID")
+    def message_id(self, row: Delivery) -> str:
+        return message_id(row) or "not known"
 
     @admin.display(description="issue")
     def issue_subject(self, row: Delivery) -> str:

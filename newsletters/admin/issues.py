@@ -88,7 +88,11 @@ class IssueAdmin(BaseAdmin[Issue]):
             links.append(("Send a proof", reverse("admin:newsletters_issue_proof", args=[obj.pk])))
             links.append(("Schedule", reverse("admin:newsletters_issue_schedule", args=[obj.pk])))
         if obj.started_at and not obj.archived_at:
-            links.append(("Deliveries", f"{reverse('admin:newsletters_delivery_changelist')}?issue={obj.pk}"))
+            deliveries = f"{reverse('admin:newsletters_delivery_changelist')}?issue={obj.pk}"
+            links.append(("Deliveries", deliveries))
+            progress = self.progress(obj)
+            if progress is not None and progress.held:
+                links.append((f"{progress.held:,} held: decide", f"{deliveries}&state__exact=held"))
         return links
 
     def get_urls(self) -> list[URLPattern]:
