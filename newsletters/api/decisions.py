@@ -34,7 +34,8 @@ class DecidedOut(BaseModel):
 def resend(request: ApiRequest, delivery_id: str) -> HttpResponse:
     """The reader may get a second copy. A sent issue is sending until it is settled.
 
-    409 `delivery_not_held`; 409 `issue_not_resendable` when the issue is cancelled.
+    One that is queued or being sent stays as it is. 409 `delivery_not_held` once it is sent, bounced or otherwise
+    final; 409 `issue_not_resendable` when the issue is cancelled.
     """
     return _one(request, delivery_id, Decision.RESEND)
 

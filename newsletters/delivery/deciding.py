@@ -1,7 +1,8 @@
 """Deciding: what a person does with held rows. Each decision is one transaction, with its line in the audit log.
 
 `held` counts as closed, so deciding never opens an account that adds up. Resending may give a reader a second copy: the
-row stays `uncertain`. Whoever decides locks the issue first; finishing, cancelling and archiving it wait or are seen.
+row stays `uncertain`. Whoever decides locks the issue and then its newsletter, in the order of whoever deletes one;
+finishing, cancelling and archiving the issue, and deleting its newsletter, wait or are seen.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from accounts import audit
 from accounts.audit import Actor
 from core.errors import ConflictError, NotFoundError
 from newsletters.models import Delivery, DeliveryState, Issue, IssueState
+from newsletters.models.delivery import OPEN_STATES
 
 RESENDABLE = (IssueState.SENDING, IssueState.PAUSED, IssueState.BLOCKED, IssueState.SENT)
 
@@ -42,26 +44,23 @@ CHANGES: dict[Decision, dict[str, Any]] = {
     Decision.ACCEPT: {"state": DeliveryState.SENT, "settled_at": Now()},
     Decision.DROP: {"state": DeliveryState.CANCELLED, "settled_at": Now()},
 }
-# The states in which a row is while its decision is what was last done to it.
-EFFECTS = {
-    Decision.RESEND: (DeliveryState.QUEUED, DeliveryState.SENDING),
-    Decision.ACCEPT: (DeliveryState.SENT,),
-    Decision.DROP: (DeliveryState.CANCELLED,),
-}
+# What a row is once its decision has taken effect and nothing else has happened to it.
+EFFECTS = {Decision.ACCEPT: (DeliveryState.SENT, "accepted"), Decision.DROP: (DeliveryState.CANCELLED, "dropped")}
 
 
 @transaction.atomic
 def decide(delivery: Delivery, decision: Decision, *, actor: Actor) -> bool:
-    """Decide one held row; False when this decision had already taken effect.
+    """Decide one held row; False when this decision had already taken effect, as resending has for every open row.
 
-    Raises ConflictError `delivery_not_held`, or `issue_not_resendable` when the issue is cancelled or archived.
+    Raises ConflictError `delivery_not_held`, or `issue_not_resendable` when the issue is cancelled or archived;
+    NotFoundError when the newsletter is deleted.
     """
     issue = _locked(delivery.issue_id)
     held = Delivery.objects.filter(pk=delivery.pk)
     was = held.values("state", "reason", "kills", "uncertain").first()
     if was is None:
         raise NotFoundError("not_found", "There is no such object.")
-    if was["state"] in EFFECTS[decision] and was["reason"] == PAST[decision]:
+    if _has_effect(decision, state=was["state"], reason=was["reason"]):
         return False
     if was["state"] != DeliveryState.HELD:
         raise ConflictError("delivery_not_held", f"The delivery is {was['state']}; only a held one can be decided.")
@@ -75,13 +74,18 @@ def decide(delivery: Delivery, decision: Decision, *, actor: Actor) -> bool:
 def decide_all(issue_id: int, decision: Decision, *, actor: Actor) -> int:
     """Decide all held rows of an issue in one statement; returns how many.
 
-    Raises ConflictError `issue_not_resendable` as `decide`.
+    Raises ConflictError `issue_not_resendable` and NotFoundError as `decide`.
     """
     issue = _locked(issue_id)
     count = _carry_out(issue, Delivery.objects.filter(issue=issue_id), decision)
     if count:
         _record(issue, decision, actor=actor, kind="issue", uid=issue.uid, detail={"deliveries": count})
     return count
+
+
+def _has_effect(decision: Decision, *, state: str, reason: str | None) -> bool:
+    # An attempt overwrites the reason of a resent row, and a repeated request must not depend on how fast that was.
+    return state in OPEN_STATES if decision == Decision.RESEND else (state, reason) == EFFECTS[decision]
 
 
 def _carry_out(issue: Issue, rows: models.QuerySet[Delivery], decision: Decision) -> int:
@@ -95,9 +99,13 @@ def _carry_out(issue: Issue, rows: models.QuerySet[Delivery], decision: Decision
 
 
 def _locked(issue_id: int) -> Issue:
-    """Return the issue, in which nobody else decides, and which nobody finishes, cancels or archives meanwhile."""
-    rows = Issue.objects.select_for_update(of=("self",), no_key=True).select_related("newsletter").defer("body")
-    issue = rows.filter(pk=issue_id).first()
+    """Return the issue, in which nobody else decides, and which nobody finishes, cancels or archives meanwhile.
+
+    Nobody deletes its newsletter meanwhile either. Raises NotFoundError, also when that is deleted.
+    """
+    # PostgreSQL looks at both rows again once it has them.
+    rows = Issue.objects.select_for_update(of=("self", "newsletter"), no_key=True).select_related("newsletter")
+    issue = rows.defer("body").filter(pk=issue_id, newsletter__deleted_at__isnull=True).first()
     if issue is None:
         raise NotFoundError("not_found", "There is no such object.")
     return issue

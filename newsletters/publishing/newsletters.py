@@ -80,6 +80,9 @@ def delete_newsletter(newsletter: Newsletter) -> None:
     # A start locks its issue: it comes wholly before this, or wholly after and finds the issue cancelled.
     unfinished = Issue.objects.filter(newsletter=newsletter, state__in=[*STARTABLE, *UNDER_WAY])
     list(unfinished.select_for_update().order_by("pk").values_list("pk", flat=True))
+    # Who resends a held row reopens a sent issue under this lock; an UPDATE that waited for it would ask about the
+    # issues as they were before it waited.
+    Newsletter.objects.select_for_update(no_key=True).filter(pk=newsletter.pk).values_list("pk").first()
     waiting = Issue.objects.filter(newsletter=OuterRef("pk"), state__in=UNDER_WAY)
     idle = Newsletter.objects.alive().filter(~Exists(waiting), pk=newsletter.pk)
     if idle.update(deleted_at=Now()) == 1:

@@ -69,6 +69,7 @@ def test_a_held_delivery_is_decided_once(api: Api, issue: Issue, action: str, st
     assert ask(post(api, path, key)) == decided
     assert ask(post(api, path)) == decided
     assert code_of(api.post(path))[0] == 400
+    Delivery.objects.filter(issue=issue, state="queued").update(state="bounced")
     assert code_of(post(api, f"/deliveries/{uid(issue, 3)}/{action}")) == (409, "delivery_not_held")
     entry = AuditEntry.objects.get()
     assert (entry.actor_kind, entry.action, entry.object_id) == ("api_key", f"delivery.{reason}", decided["id"])

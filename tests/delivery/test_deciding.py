@@ -101,8 +101,21 @@ def test_a_decision_takes_effect_and_is_written_down_once(decision: Decision) ->
     assert entry.detail["issue"] == issue.uid
 
 
-@pytest.mark.parametrize("settled", [False, True])
-@pytest.mark.parametrize("decision", Decision)
+def test_resending_an_open_row_changes_nothing_whatever_has_been_tried_since() -> None:
+    issue = make_held()
+    decide(held_row(issue), Decision.RESEND, actor=EDITOR)
+    settle(permit(claim(issue)[0]), "queued", counted=1, delay=60.0, reason="relay", reply_phase="rcpt", reply_code=451)
+    deferred = Delivery.objects.values().get(issue=issue)
+    assert deferred["reason"] == "relay"
+    assert decide(held_row(issue), Decision.RESEND, actor=EDITOR) is False
+    assert Delivery.objects.values().get(issue=issue) == deferred
+    assert AuditEntry.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("decision", "settled"),
+    [(Decision.ACCEPT, False), (Decision.DROP, False), *((decision, True) for decision in Decision)],
+)
 def test_only_a_held_row_can_be_decided(decision: Decision, settled: bool) -> None:
     newsletter = make_newsletter()
     make_readers(newsletter, 1)

@@ -16,8 +16,9 @@ from accounts.models import AuditEntry
 from core.errors import ConflictError, NotFoundError
 from newsletters.delivery import rescue, retention
 from newsletters.delivery.deciding import Decision, decide
-from newsletters.models import Delivery, Issue, IssueState
+from newsletters.models import Delivery, Issue, IssueState, Newsletter
 from newsletters.publishing import sending
+from newsletters.publishing.newsletters import delete_newsletter
 from tests.delivery.acts import states
 from tests.delivery.ended import DAYS, age
 from tests.delivery.test_deciding import EDITOR, held_row, issue_state, make_held
@@ -113,3 +114,52 @@ def test_a_row_decided_while_its_issue_is_archived_is_kept_or_counted(settings: 
         else:
             assert after.final_counts is None or after.final_counts["cancelled"] == 1
             assert Delivery.objects.filter(issue=issue).exists() == (after.archived_at is None)
+
+
+def test_a_newsletter_is_not_deleted_over_a_row_that_is_just_being_resent() -> None:
+    issue = make_held()
+    rescue.finish_issues()
+    row = held_row(issue)
+    refused: list[str] = []
+
+    def delete() -> None:
+        try:
+            delete_newsletter(issue.newsletter)
+        except ConflictError as error:
+            refused.append(error.code)
+        finally:
+            connection.close()
+
+    other = threading.Thread(target=delete)
+    with transaction.atomic():
+        decide(row, Decision.RESEND, actor=EDITOR)
+        other.start()
+        wait_until(_waiting, "deleting waits for the decision", seconds=20)
+    other.join(timeout=30)
+    assert (refused, issue_state(issue)) == (["newsletter_is_sending"], "sending")
+    assert Newsletter.objects.alive().filter(pk=issue.newsletter_id).exists()
+
+
+@pytest.mark.parametrize("decision", Decision)
+def test_nothing_of_a_newsletter_that_is_just_being_deleted_is_decided(decision: Decision) -> None:
+    issue = make_held()
+    rescue.finish_issues()
+    row = held_row(issue)
+    refused: list[str] = []
+
+    def decide_late() -> None:
+        try:
+            decide(row, decision, actor=EDITOR)
+        except NotFoundError as error:
+            refused.append(error.code)
+        finally:
+            connection.close()
+
+    other = threading.Thread(target=decide_late)
+    with transaction.atomic():
+        delete_newsletter(issue.newsletter)
+        other.start()
+        wait_until(_waiting, "deciding waits for the deletion", seconds=20)
+    other.join(timeout=30)
+    assert (refused, issue_state(issue), states(issue)) == (["not_found"], "sent", {"held": 1})
+    assert not AuditEntry.objects.exists()
