@@ -9,7 +9,7 @@ from django.utils.text import Truncator
 
 from accounts.admin import BaseAdmin
 from newsletters.admin.delivery_steps import STEPS
-from newsletters.admin.filters import IssueFilter
+from newsletters.admin.filters import IssueFilter, NeedsFilter
 from newsletters.delivery.message_ids import message_id
 from newsletters.models import Delivery
 
@@ -22,7 +22,7 @@ class DeliveryAdmin(BaseAdmin[Delivery]):
     addable = changeable = False
     steps = STEPS
     list_display = ("address", "state", "attempts", "last_reply", "doubt", "settled_at", "issue_subject")
-    list_filter = (IssueFilter, "state", "uncertain")
+    list_filter = (NeedsFilter, IssueFilter, "state", "uncertain")
     list_select_related = ("issue", "subscription__subscriber")
     search_fields = ("subscription__subscriber__address_key",)
     search_help_text = "An address, or how it begins."

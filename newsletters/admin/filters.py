@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from accounts.admin import BaseAdmin
-from newsletters.models import Issue, Newsletter
+from newsletters.models import DeliveryState, Issue, Newsletter
 
 RECENT_ISSUES = 30
 MAX_DIGITS = 18  # of a 64-bit number
@@ -64,3 +64,16 @@ class IssueFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         chosen = _number(self.value())
         return queryset if chosen is None else queryset.filter(issue_id=chosen)
+
+
+class NeedsFilter(admin.SimpleListFilter):
+    """Deliveries that wait for a person."""
+
+    title = "what needs a person"
+    parameter_name = "needs"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("decision", "waits for a decision")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(state=DeliveryState.HELD) if self.value() == "decision" else queryset

@@ -92,7 +92,9 @@ class IssueAdmin(BaseAdmin[Issue]):
             links.append(("Deliveries", deliveries))
             progress = self.progress(obj)
             if progress is not None and progress.held:
-                links.append((f"{progress.held:,} held: decide", f"{deliveries}&state__exact=held"))
+                links.append((f"{progress.held:,} held: decide", f"{deliveries}&needs=decision"))
+            if progress is not None and progress.uncertain:
+                links.append((f"{progress.uncertain:,} uncertain", f"{deliveries}&uncertain__exact=1"))
         return links
 
     def get_urls(self) -> list[URLPattern]:

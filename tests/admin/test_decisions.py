@@ -56,8 +56,14 @@ def test_the_pages_lead_to_what_is_held(desk: Desk) -> None:
     issue = make_held(desk)
     page = desk.client.get(reverse("admin:newsletters_issue_change", args=[issue.pk])).content.decode()
     assert "1 held: decide" in page
-    listed = f"{reverse(LIST)}?issue={issue.pk}&state__exact=held"
-    assert cast.ADA in desk.client.get(listed).content.decode()
+    assert "1 uncertain" in page
+    for needs in ("needs=decision", "uncertain__exact=1"):
+        assert f"?issue={issue.pk}&amp;{needs}" in page
+        listed = f"{reverse(LIST)}?issue={issue.pk}&{needs}"
+        assert cast.ADA in desk.client.get(listed).content.decode()
+        Delivery.objects.filter(issue=issue).update(state="sent", uncertain=False)
+        assert cast.ADA not in desk.client.get(listed).content.decode()
+        Delivery.objects.filter(issue=issue).update(state="held", uncertain=True)
     row = desk.client.get(reverse("admin:newsletters_delivery_change", args=[Delivery.objects.get().pk]))
     assert "Resend…" in row.content.decode()
     assert "@gazette.example&gt;" in row.content.decode()
