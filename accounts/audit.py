@@ -8,13 +8,14 @@ from typing import Any
 from django.http import HttpRequest
 
 from accounts.models import ActorKind, ApiKey, AuditEntry
+from core.client_address import client_address
 
 MAX_ACTOR_LENGTH = 254
 
 
 @dataclass(frozen=True)
 class Actor:
-    """Who acts. `name` still says it when the user or key is gone; `ip_address` is the connection's, where known."""
+    """Who acts. `name` still says it when the user or key is gone; `ip_address` is the client's, where known."""
 
     kind: ActorKind
     name: str
@@ -26,12 +27,12 @@ SYSTEM = Actor(ActorKind.SYSTEM, "courant")
 
 def person(request: HttpRequest) -> Actor:
     """Return who is signed in to the admin."""
-    return Actor(ActorKind.USER, str(request.user), request.META.get("REMOTE_ADDR") or None)
+    return Actor(ActorKind.USER, str(request.user), client_address(request))
 
 
 def program(request: HttpRequest, key: ApiKey) -> Actor:
     """Return who calls the API."""
-    return Actor(ActorKind.API_KEY, f"{key.uid} {key.name}", request.META.get("REMOTE_ADDR") or None)
+    return Actor(ActorKind.API_KEY, f"{key.uid} {key.name}", client_address(request))
 
 
 def record(
