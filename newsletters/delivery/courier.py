@@ -23,13 +23,15 @@ from newsletters.delivery.breakers import Breakers
 from newsletters.delivery.claim import claim, claim_suspect
 from newsletters.delivery.database_thread import DatabaseThread
 from newsletters.delivery.dialects import Claimed
-from newsletters.delivery.editions import Facts, load_edition, look_at
+from newsletters.delivery.edition_shelf import EditionShelf
+from newsletters.delivery.editions import look_at
 from newsletters.delivery.hand import Hand
 from newsletters.delivery.lane import Lane
 from newsletters.delivery.ledger import Ledger
 from newsletters.delivery.relay import RelayPool
 from newsletters.delivery.run import Run
 from newsletters.delivery.smtp import Connection
+from newsletters.delivery.trials import Trials
 from newsletters.delivery.turns import SHORTEST_TURN_SECONDS, Turns
 
 log = structlog.get_logger(__name__)
@@ -41,7 +43,6 @@ SOLO_PATIENCE_SECONDS = 5.0
 # A lane whose mail takes longer than this beyond the slice goes on without it.
 STRAGGLER_SECONDS = 1.0
 STOP_SECONDS = 20.0
-TEMPLATES_KEPT = 16
 # While fan-out inserts, or readers are parked, an issue that was busy may be so again in a moment.
 LINGER_SECONDS = 1.0
 BUSY_ROWS = 500
@@ -73,7 +74,8 @@ class Courier:
         self._ledger = Ledger(self.loop, lease_seconds=self.limits.lease_seconds)
         self._relay = RelayPool(self.open_connection)
         self._database = DatabaseThread()
-        self._editions: dict[int, Facts] = {}
+        self._shelf = EditionShelf(self._database.run)
+        self._trials = Trials(self._database.run)
         self._breakers = Breakers(self._database.run)
         self._solo = asyncio.Lock()
         self._turns = Turns(self.limits.issues)
@@ -123,19 +125,17 @@ class Courier:
                 self._relay.close()
 
     async def _begin(self, issue_id: int) -> Run | None:
-        facts = self._editions.get(issue_id) or await self._database.run(functools.partial(load_edition, issue_id))
-        if facts is None:
+        facts = await self._shelf.take(issue_id)
+        standing = await self._database.run(functools.partial(look_at, issue_id)) if facts else None
+        if facts is None or standing is None:
             return None
-        while len(self._editions) >= TEMPLATES_KEPT:
-            del self._editions[next(iter(self._editions))]
-        self._editions[issue_id] = facts
-        standing = await self._database.run(functools.partial(look_at, issue_id))
-        if standing is None:
+        if not (standing.may_try or (self._relay.proven and self._trials.proven(issue_id))):
             return None
         facts = replace(facts, on_uncertain=standing.on_uncertain)
         breaker = self._breakers.of(issue_id, counted=standing.counted)
         throttle = self._bounds.throttle(facts.sender_id)
-        run = Run(issue_id, facts, self._ledger, self._relay, breaker, self._bounds.pacing, throttle, age=standing.age)
+        pacing, trials = self._bounds.pacing, self._trials
+        run = Run(issue_id, facts, self._ledger, self._relay, breaker, pacing, throttle, trials, age=standing.age)
         await self._bounds.know(run)
         return run
 
@@ -156,7 +156,7 @@ class Courier:
                     break
                 self._adjust(run, hand, lanes)
                 # Without a proven relay one lane goes first; look again soon whether the others may follow.
-                seconds = TICK_SECONDS if self._relay.proven else FIRST_LANE_SECONDS
+                seconds = TICK_SECONDS if run.proven else FIRST_LANE_SECONDS
                 if not lanes:
                     await asyncio.sleep(seconds)
                     continue
@@ -187,7 +187,7 @@ class Courier:
         sender = run.facts.sender_id
         connections = self._bounds.connections(sender)
         siblings = sum(other.facts.sender_id == sender for other in self._runs)
-        share = min(self._share(), max(1, connections // siblings))
+        share = min(self._share(run), max(1, connections // siblings))
         spare = min(share - len(lanes), connections - self._of_sender[sender], self._relay.room)
         run.hungry = not lanes and spare <= 0
         for _ in range(min(spare, hand.rows_for_lanes)):
@@ -207,8 +207,8 @@ class Courier:
             self._lanes -= 1
             self._of_sender[lane.run.facts.sender_id] -= 1
 
-    def _share(self) -> int:
-        if not self._relay.proven:
+    def _share(self, run: Run) -> int:
+        if not run.proven:
             return 1
         lanes = min(self.limits.lanes - len(self._stragglers), self._relay.most)
         return max(1, lanes // max(1, len(self._turns.running)))
@@ -282,6 +282,7 @@ class Courier:
         while True:
             await asyncio.sleep(TEND_SECONDS)
             try:
+                await self._trials.keep()
                 await self._bounds.tend(self._runs)
             except Exception:
                 # Without it, a process would never again hear of a limit.

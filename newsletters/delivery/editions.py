@@ -11,9 +11,11 @@ from django.db.models.functions import Now
 
 from newsletters.delivery.breaker import COMPOSITION_FAILED
 from newsletters.delivery.compose import Template
+from newsletters.delivery.trials import HAS_ROOM
 from newsletters.models import Edition, Issue, IssueState
 
 COUNTS = ("relay_faults", "policy_refusals", "uncertain_in_a_row", "composition_failures")
+_MAY_TRY = models.Case(models.When(HAS_ROOM, then=True), default=False)
 
 log = structlog.get_logger(__name__)
 
@@ -57,12 +59,14 @@ def load_edition(issue_id: int) -> Facts | None:
 class Standing:
     """What may change from slice to slice.
 
-    Seconds sending, pauses excluded; the newsletter's `on_uncertain`; whether failures in a row are counted.
+    Seconds sending, pauses excluded; the newsletter's `on_uncertain`; whether failures in a row are counted; whether
+    an attempt may begin at a relay that has not taken a mail of this issue yet.
     """
 
     age: float
     on_uncertain: str
     counted: bool
+    may_try: bool
 
 
 def look_at(issue_id: int) -> Standing | None:
@@ -70,13 +74,13 @@ def look_at(issue_id: int) -> Standing | None:
     spell = models.ExpressionWrapper(Now() - models.F("resumed_at"), output_field=models.DurationField())
     found: Any = (
         Issue.objects.filter(pk=issue_id, state=IssueState.SENDING)
-        .values_list("active_time", spell, "newsletter__on_uncertain", *COUNTS)
+        .values_list("active_time", spell, "newsletter__on_uncertain", _MAY_TRY, *COUNTS)
         .first()
     )
     if found is None:
         return None
-    active, current, on_uncertain, *counts = found
-    return Standing((active + current).total_seconds(), on_uncertain, any(counts))
+    active, current, on_uncertain, may_try, *counts = found
+    return Standing((active + current).total_seconds(), on_uncertain, any(counts), may_try)
 
 
 def stop_issue(issue_id: int, *, reason: str, detail: str) -> bool:

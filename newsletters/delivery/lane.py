@@ -33,6 +33,8 @@ class Lane:
     retired: bool = False
     _connection: Connection | None = None
     _settled: list[Settlement] = field(default_factory=list)
+    _on_trial: bool = False
+    _unreached: Outcome | None = None
 
     def over(self) -> bool:
         return self.retired or self.run.stopped
@@ -87,6 +89,9 @@ class Lane:
                 room = pacing.settle(key, outcome, attempts=row.attempts, seconds=seconds)
             if room:
                 self.hand.note_room(key)
+            if self._on_trial:
+                self._on_trial = False
+                await self.run.trials.end(self.run.issue_id, outcome or self._unreached)
 
     async def _pass_gate(self, row: Claimed, key: Key) -> Gate | None:
         """Return the permission to attempt a row's mail, with a connection ready for it; None when there is none."""
@@ -95,7 +100,7 @@ class Lane:
             if not throttle.unlimited:
                 await self._tell()
             ready = await throttle.permit(self.over)
-            if not ready or not await self._connect(key[1]):
+            if not ready or not await self._may_try() or not await self._connect(key[1]):
                 self._settled.append(release(row))
                 if ready:
                     throttle.give_back()
@@ -116,6 +121,16 @@ class Lane:
         if answer in (GateAnswer.NOT_SENDING, GateAnswer.CANCELLED):
             self.run.stop()
         return None
+
+    async def _may_try(self) -> bool:
+        """Take one of the few places for attempts at a relay that is not proven; False when there is none."""
+        if self.run.proven:
+            return True
+        self._unreached = None
+        self._on_trial = await self.run.trials.begin(self.run.issue_id)
+        if not self._on_trial:
+            self.run.stop()
+        return self._on_trial
 
     async def _attempt(self, mail: Mail, gate: Gate) -> Outcome:
         assert self._connection is not None
@@ -157,6 +172,8 @@ class Lane:
             self.retired = True
             return False
         except RelayFaultError as error:
+            self._unreached = error.outcome
+            self.run.trials.doubt(self.run.issue_id)
             self._note_breaker(error.outcome, domain)
             self.run.stop()
             return False
@@ -176,6 +193,7 @@ class Lane:
                 # It only wants fewer connections.
                 self.retired = True
                 return
+            self.run.trials.doubt(self.run.issue_id)
             self.run.stop()
         self._note_breaker(outcome, key[1])
 

@@ -12,6 +12,7 @@ from newsletters.delivery.ledger import Ledger
 from newsletters.delivery.pacing import Pacing
 from newsletters.delivery.relay import RelayPool
 from newsletters.delivery.throttle import Throttle
+from newsletters.delivery.trials import Trials
 
 
 @dataclass(eq=False)
@@ -29,6 +30,7 @@ class Run:
     breaker: Breaker
     pacing: Pacing
     throttle: Throttle
+    trials: Trials
     age: float = 0.0
     stopped: bool = False
     hungry: bool = False
@@ -39,6 +41,11 @@ class Run:
     def seconds_sending(self) -> float:
         """Seconds that the issue has been sending, pauses excluded."""
         return self.age + monotonic() - self.began
+
+    @property
+    def proven(self) -> bool:
+        """Whether the relay is known to take mails of this issue: until then, one lane at a time may try."""
+        return self.relay.proven and self.trials.proven(self.issue_id)
 
     def stop(self) -> None:
         """Make every lane end after the mail in its hands."""

@@ -30,6 +30,12 @@ def start(newsletter: Newsletter, **fields: Any) -> Issue:
     return issue
 
 
+def prove(courier: Courier) -> None:
+    """Make a courier take the relay for one that takes every issue's mails."""
+    courier._relay.proven = True
+    courier._trials.proven = lambda _: True  # type: ignore[method-assign,assignment]
+
+
 def begin(issue: Issue) -> None:
     """Move a draft to `sending` without an edition, fanned out by the caller."""
     assert Issue.objects.filter(pk=issue.pk).move([IssueState.DRAFT], IssueState.SENDING, started_at=Now())

@@ -56,7 +56,7 @@ class Table:
         self.pacing = Pacing(lambda limit: limit, clock=self.clock)
         facts = Facts(cast("Any", None), "resend", 1, 1)
         nothing = cast("Any", None)
-        self.run = Run(1, facts, cast("Any", self.books), nothing, nothing, self.pacing, nothing)
+        self.run = Run(1, facts, cast("Any", self.books), nothing, nothing, self.pacing, nothing, nothing)
         self.hand = Hand(self.run, self.claim, most=most)
 
     async def claim(self, limit: int) -> list[Claimed]:

@@ -55,7 +55,7 @@ class Database:
 
 def run_of(sender: int, publisher: int = 1) -> Run:
     nothing = cast("Any", None)
-    return Run(1, Facts(nothing, "resend", publisher, sender), nothing, nothing, nothing, nothing, nothing)
+    return Run(1, Facts(nothing, "resend", publisher, sender), nothing, nothing, nothing, nothing, nothing, nothing)
 
 
 @pytest.fixture

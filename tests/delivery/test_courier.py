@@ -8,8 +8,7 @@ import threading
 import pytest
 from django.db import connection
 
-from newsletters.delivery import courier as courier_module
-from newsletters.delivery import rescue
+from newsletters.delivery import edition_shelf, rescue
 from newsletters.delivery.breaker import PERMANENT_RELAY_FAULTS
 from newsletters.delivery.compose import Mail, Recipient, Template
 from newsletters.delivery.courier import Courier
@@ -118,7 +117,7 @@ def test_a_relay_that_refuses_us_pauses_the_issue_and_blames_no_reader(
 def test_many_issues_that_the_relay_refuses_are_each_paused(
     loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(courier_module, "TEMPLATES_KEPT", 2)
+    monkeypatch.setattr(edition_shelf, "EDITIONS_KEPT", 2)
     issues, attempts = [], []
     for _ in range(4):
         newsletter = make_newsletter()

@@ -17,7 +17,7 @@ from newsletters.delivery.replies import Outcome, Phase, Reply, Verdict, classif
 from newsletters.delivery.smtp import RelayFaultError
 from newsletters.models import Delivery, Issue, SenderIdentity, Subscription
 from tests.cast import make_newsletter, make_readers
-from tests.delivery.acts import send, states
+from tests.delivery.acts import prove, send, states
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.dialects]
 
@@ -57,7 +57,7 @@ def with_courier(loop: asyncio.AbstractEventLoop, link: Link, act: Callable[[Cou
 
     async def main() -> Any:
         courier = Courier(loop, LIMITS, link.open)
-        courier._relay.proven = True
+        prove(courier)
         courier.start()
         try:
             found = await asyncio.wait_for(act(courier), timeout=20)

@@ -17,7 +17,7 @@ from newsletters.delivery.courier import Courier, Limits
 from newsletters.delivery.replies import Outcome, Phase, Verdict, cut
 from newsletters.models import Delivery, Issue, IssueState
 from tests.cast import make_newsletter, make_readers
-from tests.delivery.acts import claim, expire_leases, permit, send, states
+from tests.delivery.acts import claim, expire_leases, permit, prove, send, states
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.dialects]
 
@@ -105,7 +105,7 @@ def test_kept_mails_take_no_more_lanes_than_there_are(
     gated: list[int] = []
 
     async def act(courier: Courier) -> None:
-        courier._relay.proven = True
+        prove(courier)
         for _ in range(6):
             await courier.serve(issue.pk)
         gated.append(await courier._database.run(Delivery.objects.filter(issue=issue, gated=True).count))
@@ -123,7 +123,7 @@ def test_kept_mails_that_end_uncertain_pause_their_issue(
     issue, tarpit = issue_for(100), Tarpit(*slow, outcome=cut(Phase.DOT, "timed_out"))
 
     async def act(courier: Courier) -> None:
-        courier._relay.proven = True
+        prove(courier)
         await courier.serve(issue.pk)
         tarpit.free.set()
         await asyncio.sleep(0.3)
@@ -150,7 +150,7 @@ def test_suspects_do_not_wait_for_a_kept_mail_with_everybody_else(
     tarpit = Tarpit(kept.subscription.subscriber.address)
 
     async def act(courier: Courier) -> None:
-        courier._relay.proven = True
+        prove(courier)
         await courier.serve(first.pk)
         await serve_until(courier, second, lambda: len(tarpit.sent) == 59)
         tarpit.free.set()
