@@ -40,7 +40,7 @@ class OneSigterm(Middleware):
     """Let only the first SIGTERM of a worker process count.
 
     Heroku and honcho signal the whole process group and the Dramatiq master passes its own signal
-    on; the child takes the second one for "kill at once".
+    on; the child takes the second one for "kill at once", and would then wait for ever for its own threads.
     """
 
     def after_process_boot(self, broker: Broker) -> None:
@@ -57,7 +57,9 @@ class OneSigterm(Middleware):
         def first_only(signum: int, frame: types.FrameType | None) -> None:
             if not seen:
                 seen.append(signum)
-                handler(signum, frame)
+                # One that came before this boot has been counted by the handler itself.
+                with contextlib.suppress(SystemExit):
+                    handler(signum, frame)
 
         return first_only
 
