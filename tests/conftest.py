@@ -8,6 +8,7 @@ others inherit it through the environment.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import itertools
 import os
 import shutil
@@ -35,6 +36,8 @@ _numbers = itertools.count(1)
 SET_UPS = ("embedded", "rabbitmq", "redis")
 _started: list[Postgresql] = []
 _FOLDER = "COURANT_TEST_FOLDER"
+# Processes of one run share the folder.
+_PREFIX = os.environ.get("PYTEST_XDIST_WORKER", "main")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -116,7 +119,9 @@ def smtp_sink(_smtp_sink: SmtpSink) -> SmtpSink:
 def static_files() -> None:
     """What a deployment collects; pages of a site without DEBUG name these files by their hashes."""
     command = [sys.executable, "manage.py", "collectstatic", "--noinput", "--verbosity", "0"]
-    subprocess.run(command, cwd=ROOT, env=clean_environment(), check=True, timeout=120)
+    with (Path(os.environ[_FOLDER]) / "static.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        subprocess.run(command, cwd=ROOT, env=clean_environment(), check=True, timeout=120)
 
 
 @pytest.fixture(scope="session")
@@ -134,9 +139,9 @@ def make_site(
 
     def make_database(kind: str, name: str, *, copied: bool) -> str:
         if kind == "sqlite":
-            path = Path(os.environ[_FOLDER]) / f"{name}.sqlite3"
+            path = Path(os.environ[_FOLDER]) / f"{_PREFIX}-{name}.sqlite3"
             if copied:
-                shutil.copy(path.with_name("blueprint.sqlite3"), path)
+                shutil.copy(path.with_name(f"{_PREFIX}-blueprint.sqlite3"), path)
             return f"sqlite:///{path}"
         server: Postgresql = request.getfixturevalue("postgresql")
         return server.create_database(name, template="blueprint" if copied else "template1")

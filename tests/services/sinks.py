@@ -23,6 +23,7 @@ class SunkMail:
     recipient: str
     sha256: str
     bare_newlines: bool
+    replied: bool
     data: bytes
 
 
@@ -55,7 +56,7 @@ class SmtpSink(Service):
         for text in self._ledger.read_bytes().split(b"\n")[:-1]:
             line = json.loads(text)
             data = base64.b64decode(line.pop("data"))
-            facts = {name: line[name] for name in ("message_id", "sender", "sha256", "bare_newlines")}
+            facts = {name: line[name] for name in ("message_id", "sender", "sha256", "bare_newlines", "replied")}
             found += [SunkMail(recipient=recipient, data=data, **facts) for recipient in line["recipients"]]
         return found
 

@@ -78,8 +78,8 @@ class Sink:
         finally:
             writer.close()
 
-    def take(self, sender: str, recipients: list[str], data: bytes, connection: int) -> None:
-        """Write the mail down: from here on it counts as accepted."""
+    def take(self, sender: str, recipients: list[str], data: bytes, connection: int, *, replied: bool) -> None:
+        """Write the mail down: from here on it counts as accepted. `replied` says whether its reply is to be sent."""
         headers = email.parser.BytesHeaderParser().parsebytes(data)
         line = {
             "message_id": str(headers.get("Message-ID", "")).strip(),
@@ -87,6 +87,7 @@ class Sink:
             "recipients": recipients,
             "sha256": hashlib.sha256(data).hexdigest(),
             "connection": connection,
+            "replied": replied,
             "bare_newlines": bool(BARE_NEWLINE.search(data)),
             "data": base64.b64encode(data).decode(),
         }
@@ -163,10 +164,11 @@ class Session:
         if "dot" in entry:
             self._reset()
             return await self._say(entry["dot"])
-        self._sink.take(self._sender, self._recipients, data, self._number)
+        replied = not entry.get("lose_reply")
+        self._sink.take(self._sender, self._recipients, data, self._number, replied=replied)
         self._reset()
         await asyncio.sleep(entry.get("delay", 0))
-        if entry.get("lose_reply"):
+        if not replied:
             self._writer.transport.abort()
             return False
         return await self._say("250 2.0.0 taken")

@@ -1,0 +1,100 @@
+"""F03-F07, F14, F35: a broker that is wiped, emptied, dead, frozen, or full of garbage. None may double a mail."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pika
+import pytest
+from redis import Redis
+
+from tests.faults.stage import GARBAGE, QUEUES, Stage, meanwhile
+from tests.services.processes import wait_until
+from tests.services.rabbitmq import Rabbitmq
+
+READERS = 500
+RESUMES_SECONDS = 30
+
+
+def publish_garbage(stage: Stage, bodies: list[bytes]) -> None:
+    """Put messages on the bulk queue as somebody with the broker's password could."""
+    if isinstance(stage.broker, Rabbitmq):
+        connection = pika.BlockingConnection(pika.URLParameters(stage.broker.url))
+        for body in bodies:
+            connection.channel().basic_publish("", "bulk", body)
+        connection.close()
+    else:
+        with Redis(port=stage.broker.port) as client:
+            for number, body in enumerate(bodies):
+                client.hset("dramatiq:bulk.msgs", f"garbage-{number}", body)
+                client.rpush("dramatiq:bulk", f"garbage-{number}")
+
+
+def doorbell(issue_id: str, number: int) -> bytes:
+    """Return a message for `deliver` with an argument of our choice."""
+    return (
+        b'{"queue_name":"bulk","actor_name":"deliver","args":[%s],"kwargs":{},"options":{"redis_message_id":'
+        b'"garbage-%d"},"message_id":"%d","message_timestamp":1700000000000}' % (issue_id.encode(), number, number)
+    )
+
+
+@pytest.mark.parametrize("moment", [0, READERS // 3])
+def test_f03_f04_a_wiped_broker_loses_and_doubles_nobody(make_stage: Callable[..., Stage], moment: int) -> None:
+    stage = make_stage(readers=READERS)
+    stage.sink.script({"*": {"delay": 0.05}})
+    stage.send()
+    stage.wait_for_mails(moment)
+    stage.wipe_broker()
+    back, before = time.monotonic(), stage.sink.count()
+    if before < READERS:
+        wait_until(lambda: stage.sink.count() > before, "mails leave again", seconds=RESUMES_SECONDS)
+    print(f"resumed after {time.monotonic() - back:.1f} s")  # noqa: T201
+    stage.finish().require()
+
+
+def test_f05_deleted_queues_of_a_live_broker_lose_nobody(make_stage: Callable[..., Stage]) -> None:
+    stage = make_stage(readers=READERS)
+    stage.sink.script({"*": {"delay": 0.05}})
+    stage.send()
+    for turn in range(3):
+        stage.wait_for_mails((turn + 1) * READERS // 5)
+        stage.purge_broker()
+    stage.finish().require()
+
+
+@pytest.mark.parametrize("act", ["stop_broker", "freeze_broker"])
+def test_f06_f07_a_dead_or_frozen_broker_is_not_felt_by_the_api(make_stage: Callable[..., Stage], act: str) -> None:
+    stage = make_stage(readers=READERS)
+    stage.sink.script({"*": {"delay": 0.02}})
+    answers: list[int] = []
+
+    def ask() -> None:
+        time.sleep(0.5)
+        answers.append(stage.site.send_issue(stage.issue_id).status)
+        for step in ("pause", "resume", "pause", "resume"):
+            time.sleep(0.2)
+            answers.append(stage.site.call("POST", f"/issues/{stage.issue_id}/{step}").status)
+
+    # Not the act beside the questions: the kernel ends a server with the thread that started it.
+    asking = meanwhile(ask)
+    getattr(stage, act)(seconds=6)
+    asking.join()
+    assert answers == [202, 200, 200, 200, 200]
+    stage.finish().require()
+
+
+def test_f14_f35_garbage_and_doubled_doorbells_change_nothing(make_stage: Callable[..., Stage]) -> None:
+    stage = make_stage(readers=READERS)
+    wait_until(
+        lambda: stage.site.fetch(f"{stage.site.address}/readyz").json["broker"]["state"] == "ok", "ok", seconds=30
+    )
+    stage.sink.script({"*": {"delay": 0.02}})
+    stage.send()
+    [(primary_key,)] = stage.query("SELECT id FROM newsletters_issue")
+    odd = [doorbell(value, number) for number, value in enumerate(("-1", "9223372036854775808", '"1; drop"', "999999"))]
+    doubled = [doorbell(str(primary_key), number) for number in range(100, 120)]
+    publish_garbage(stage, [*GARBAGE, *odd, *doubled])
+    stage.finish().require()
+    assert all(worker.program.is_running for worker in stage.site.workers)
+    assert len(QUEUES) == 3

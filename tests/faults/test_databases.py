@@ -1,0 +1,40 @@
+"""F12, F13, F36: a database that is restarted, killed, and out of connections while mails are in flight."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.faults.stage import Stage
+
+READERS = 600
+# Longer than a restart: with the default of 60 s no lease runs out while the database is away.
+LEASE = "15"
+
+
+@pytest.mark.parametrize("act", ["restart_database", "kill_database", "end_sessions"])
+def test_f12_f13_live_workers_keep_their_outcomes_while_the_database_is_away(
+    make_stage: Callable[..., Stage], act: str
+) -> None:
+    stage = make_stage(readers=READERS, DELIVERY_LEASE_SECONDS=LEASE)
+    stage.sink.script({"*": {"delay": 0.05}})
+    stage.send()
+    for turn in range(3):
+        stage.wait_for_mails((turn + 1) * READERS // 5)
+        getattr(stage, act)()
+    stage.finish().require()
+
+
+def test_f36_a_database_without_free_connections_loses_nobody(make_stage: Callable[..., Stage]) -> None:
+    stage = make_stage(readers=READERS)
+    stage.sink.script({"*": {"delay": 0.05}})
+    stage.send()
+    stage.wait_for_mails(READERS // 4)
+    with stage.database.connect() as connection:
+        connection.execute(f'ALTER DATABASE "{stage.database_name}" CONNECTION LIMIT 3')
+        stage.end_sessions(times=3)
+        time.sleep(3)
+        connection.execute(f'ALTER DATABASE "{stage.database_name}" CONNECTION LIMIT -1')
+    stage.finish().require(dups=0)
