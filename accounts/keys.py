@@ -14,9 +14,12 @@ import string
 from collections.abc import Iterable
 from datetime import timedelta
 
+from django.db import transaction
 from django.db.models import BooleanField, ExpressionWrapper, Q
 from django.db.models.functions import Now
 
+from accounts import audit
+from accounts.audit import Actor
 from accounts.models import ApiKey, Publisher, Scope, User
 from core.errors import InvalidError, UnauthenticatedError, invalid_field
 
@@ -30,6 +33,7 @@ _KEY = re.compile(r"crnt_([A-Za-z0-9]{8})_([A-Za-z0-9_-]{43})")
 _NOBODY = bytes(32)
 
 
+@transaction.atomic
 def create_key(
     publisher: Publisher,
     *,
@@ -37,8 +41,9 @@ def create_key(
     scopes: Iterable[str],
     expires_in: timedelta | None = None,
     created_by: User | None = None,
+    actor: Actor | None = None,
 ) -> tuple[ApiKey, str]:
-    """Store a new key and return it with its text, which cannot be read again.
+    """Store a new key and return it with its text, which cannot be read again; `actor` is for the audit log.
 
     Raises InvalidError for an empty or long name, for no scope and for an unknown one.
     """
@@ -62,6 +67,7 @@ def create_key(
         expires_at=None if expires_in is None else Now() + expires_in,
     )
     key.refresh_from_db()
+    _record(key, "api_key.created", actor, scopes=wanted)
     return key, f"crnt_{prefix}_{secret}"
 
 
@@ -96,9 +102,23 @@ def refusal() -> UnauthenticatedError:
     return UnauthenticatedError("not_authenticated", "Send a valid API key as `Authorization: Bearer crnt_…`.")
 
 
-def revoke(key: ApiKey) -> None:
+@transaction.atomic
+def revoke(key: ApiKey, *, actor: Actor | None = None) -> None:
     """Make a key worthless from its next use on; revoking twice keeps the first time."""
-    ApiKey.objects.filter(pk=key.pk, revoked_at__isnull=True).update(revoked_at=Now())
+    if ApiKey.objects.filter(pk=key.pk, revoked_at__isnull=True).update(revoked_at=Now()):
+        _record(key, "api_key.revoked", actor)
+
+
+def _record(key: ApiKey, action: str, actor: Actor | None, **detail: list[str]) -> None:
+    if actor is not None:
+        audit.record(
+            action,
+            actor=actor,
+            publisher_id=key.publisher_id,
+            object_type="api_key",
+            object_id=key.uid,
+            detail={"name": key.name, **detail},
+        )
 
 
 def _digest(secret: str) -> bytes:

@@ -40,6 +40,7 @@ class ApiKeyForm(JourneyForm[ApiKey]):
             scopes=given["scopes"],
             expires_in=timedelta(days=given["days"]) if given["days"] else None,
             created_by=self.user,
+            actor=self.actor,
         )
         return key
 
@@ -70,7 +71,7 @@ class ApiKeyAdmin(BaseAdmin[ApiKey]):
             name="revoke",
             label="Revoke…",
             done="revoked.",
-            run=revoke,
+            run_as=lambda key, actor: revoke(key, actor=actor),
             question="Revoke these keys? Programs that use them are refused from their next request on.",
             shown=lambda key: key.revoked_at is None,
             danger=True,

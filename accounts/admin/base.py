@@ -18,6 +18,7 @@ from django.utils.text import capfirst
 from pydantic_core import PydanticCustomError
 
 from accounts.admin.steps import Step, run_step
+from accounts.audit import Actor, person
 from accounts.models import Membership, Role, User
 from core.errors import CourantError
 from core.text_types import one_line
@@ -46,10 +47,11 @@ class CappedPaginator(_Paginator):
 class JourneyForm(forms.ModelForm[M], Generic[M]):
     """A form that is saved by a journey's function, whose refusals appear next to the fields.
 
-    Subclasses override `carry_out`; `user` is who asks.
+    Subclasses override `carry_out`; `user` is who asks, `actor` the same for the audit log.
     """
 
     user: ClassVar[User]
+    actor: ClassVar[Actor]
 
     @abc.abstractmethod
     def carry_out(self) -> M:
@@ -220,7 +222,7 @@ class BaseAdmin(admin.ModelAdmin[M], Generic[M]):
     def get_form(self, request: HttpRequest, obj: M | None = None, change: bool = False, **kwargs: Any) -> Any:
         form: Any = super().get_form(request, obj, change, **kwargs)
         # A class made for this request alone, so the user on it is this request's.
-        form.user = request.user
+        form.user, form.actor = request.user, person(request)
         return form
 
     def save_model(self, request: HttpRequest, obj: M, form: Any, change: bool) -> None:

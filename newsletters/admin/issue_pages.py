@@ -16,6 +16,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.admin import BaseAdmin
+from accounts.audit import Actor, person
 from core.database import database_now
 from core.errors import CourantError
 from newsletters.models import Issue, Subscription, SubscriptionState
@@ -31,7 +32,7 @@ class ProofForm(forms.Form):
         widget=forms.Textarea(attrs={"rows": 4, "cols": 60}), help_text="One or several, separated by commas or lines."
     )
 
-    def carry_out(self, issue: Issue) -> str:
+    def carry_out(self, issue: Issue, _actor: Actor) -> str:
         found = [part for part in re.split(r"[\s,;]+", self.cleaned_data["addresses"]) if part]
         sent = len(request_proof(issue, found))
         return "The proof is on its way." if sent == 1 else f"{sent} proofs are on their way."
@@ -49,9 +50,9 @@ class ScheduleForm(forms.Form):
             raise forms.ValidationError("This time has passed. To send the issue now, use Send.")
         return send_at
 
-    def carry_out(self, issue: Issue) -> str:
+    def carry_out(self, issue: Issue, actor: Actor) -> str:
         send_at = self.cleaned_data["send_at"]
-        schedule(issue.pk, send_at=send_at)
+        schedule(issue.pk, send_at=send_at, actor=actor)
         return f"Scheduled for {send_at.day} {send_at:%B %Y, %H:%M %Z}."
 
 
@@ -124,7 +125,7 @@ def _form_page(
 ) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         try:
-            messages.success(request, form.carry_out(issue))
+            messages.success(request, form.carry_out(issue, person(request)))
             return HttpResponseRedirect(reverse("admin:newsletters_issue_change", args=[issue.pk]))
         except CourantError as error:
             for sentence in [part.detail for part in error.errors] or [error.detail]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
+from typing import Protocol
 
 from django.http import HttpResponse
 from ninja import Router
 from pydantic import BaseModel, ConfigDict, Field
 
 from accounts.access import ApiRequest
+from accounts.audit import Actor, program
 from accounts.models import Scope
 from core.text_types import Line, StrictInput
 from newsletters.api.contract import IDEMPOTENCY_HEADER, JSON_BODY, contract, once
@@ -79,7 +80,7 @@ def send_issue(request: ApiRequest, issue_id: str) -> HttpResponse:
     issue = find_issue(request, issue_id)
 
     def effect() -> IssueOut:
-        sending.send(issue.pk)
+        sending.send(issue.pk, actor=program(request, request.auth.key))
         return IssueOut.of(find_issue(request, issue_id))
 
     return once(request, effect, status=202)
@@ -95,7 +96,7 @@ def schedule_issue(request: ApiRequest, issue_id: str, body: ScheduleIn) -> Issu
     """Send it later; scheduling again moves the time."""
     issue = find_issue(request, issue_id)
     send_at = read_send_at(body.send_at, issue.newsletter.publisher.time_zone)
-    sending.schedule(issue.pk, send_at=send_at)
+    sending.schedule(issue.pk, send_at=send_at, actor=program(request, request.auth.key))
     return IssueOut.of(find_issue(request, issue_id))
 
 
@@ -155,6 +156,10 @@ def get_progress(request: ApiRequest, issue_id: str) -> ProgressOut:
     return ProgressOut(issue_id=issue.uid, **asdict(measure(issue)))
 
 
-def _move(request: ApiRequest, issue_id: str, step: Callable[[int], None]) -> IssueOut:
-    step(find_issue(request, issue_id).pk)
+class _Move(Protocol):
+    def __call__(self, issue_id: int, *, actor: Actor | None) -> None: ...
+
+
+def _move(request: ApiRequest, issue_id: str, step: _Move) -> IssueOut:
+    step(find_issue(request, issue_id).pk, actor=program(request, request.auth.key))
     return IssueOut.of(find_issue(request, issue_id))

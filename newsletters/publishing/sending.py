@@ -1,4 +1,7 @@
-"""Sending: the moves of an issue that a person or the clock makes. Each is one transaction."""
+"""Sending: the moves of an issue that a person or the clock makes. Each is one transaction.
+
+`actor` is the person or program that asks, for the audit log; None when nobody does, as when the clock starts an issue.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from django.db import DatabaseError, InterfaceError, transaction
 from django.db.models import Case, F, When
 from django.db.models.functions import Now
 
+from accounts import audit
+from accounts.audit import Actor
 from core.database import database_now
 from core.errors import ConflictError, CourantError, InvalidError, NotFoundError, invalid_field
 from core.restore_guard import blocked, require_unblocked
@@ -25,7 +30,7 @@ STOPPABLE = (IssueState.SENDING, IssueState.PAUSED, IssueState.BLOCKED)
 LONGEST_SCHEDULE = datetime.timedelta(days=366)
 
 
-def send(issue_id: int) -> None:
+def send(issue_id: int, *, actor: Actor | None = None) -> None:
     """Start an issue now: freeze what goes out and to whom; workers do the rest.
 
     Raises ConflictError `issue_not_sendable` unless it is a draft or scheduled, `sending_blocked` while a
@@ -42,10 +47,11 @@ def send(issue_id: int) -> None:
         if not _one(issue_id).move(SENDABLE, IssueState.SENDING, started_at=started_at):
             raise ConflictError("issue_not_sendable", "The issue has just been started by somebody else.")
         require_unblocked()
+        _record(issue_id, "issue.started", actor)
     log.info("issue_started", issue=issue_id)
 
 
-def schedule(issue_id: int, *, send_at: datetime.datetime) -> None:
+def schedule(issue_id: int, *, send_at: datetime.datetime, actor: Actor | None = None) -> None:
     """Have the clock start a draft at `send_at` (aware); a time in the past means at once.
 
     Raises ConflictError `issue_not_schedulable`, InvalidError as `send`, or `too_far` beyond a year.
@@ -57,10 +63,12 @@ def schedule(issue_id: int, *, send_at: datetime.datetime) -> None:
         check_ready(issue)
         if send_at > database_now() + LONGEST_SCHEDULE:
             raise invalid_field("/send_at", "too_far", "An issue can be scheduled at most one year ahead.")
-        _one(issue_id).move(SENDABLE, IssueState.SCHEDULED, scheduled_at=send_at)
+        if _one(issue_id).move(SENDABLE, IssueState.SCHEDULED, scheduled_at=send_at):
+            _record(issue_id, "issue.scheduled", actor, send_at=send_at.isoformat())
 
 
-def unschedule(issue_id: int) -> None:
+@transaction.atomic
+def unschedule(issue_id: int, *, actor: Actor | None = None) -> None:
     """Make a scheduled issue, or one that could not start, a draft again.
 
     Raises ConflictError `issue_not_scheduled`.
@@ -69,9 +77,11 @@ def unschedule(issue_id: int) -> None:
     unstarted = _one(issue_id).filter(started_at__isnull=True)
     if not unstarted.move([IssueState.SCHEDULED, IssueState.BLOCKED], IssueState.DRAFT, scheduled_at=None):
         raise ConflictError("issue_not_scheduled", f"The issue is {_state(issue_id)}, not scheduled.")
+    _record(issue_id, "issue.unscheduled", actor)
 
 
-def pause(issue_id: int) -> None:
+@transaction.atomic
+def pause(issue_id: int, *, actor: Actor | None = None) -> None:
     """Stop sending after the mails in flight; a paused issue stays paused.
 
     Raises ConflictError `issue_not_pausable`.
@@ -79,9 +89,11 @@ def pause(issue_id: int) -> None:
     moved = _one(issue_id).move([IssueState.SENDING], IssueState.PAUSED)
     if not moved and _state(issue_id) != IssueState.PAUSED:
         raise ConflictError("issue_not_pausable", f"The issue is {_state(issue_id)}; only a sending one can be paused.")
+    if moved:
+        _record(issue_id, "issue.paused", actor)
 
 
-def resume(issue_id: int) -> None:
+def resume(issue_id: int, *, actor: Actor | None = None) -> None:
     """Go on sending an issue that was paused, or blocked after its start; one that is sending goes on as it is.
 
     Raises ConflictError `issue_not_resumable`, or `sending_blocked` as `send`.
@@ -90,13 +102,16 @@ def resume(issue_id: int) -> None:
     with transaction.atomic():
         moved = started.move([IssueState.PAUSED, IssueState.BLOCKED], IssueState.SENDING)
         require_unblocked()
+        if moved:
+            _record(issue_id, "issue.resumed", actor)
     if not moved and _state(issue_id) != IssueState.SENDING:
         raise ConflictError(
             "issue_not_resumable", f"The issue is {_state(issue_id)}; only a paused one can be resumed."
         )
 
 
-def cancel(issue_id: int) -> None:
+@transaction.atomic
+def cancel(issue_id: int, *, actor: Actor | None = None) -> None:
     """Stop an issue for good: mails in flight end, all others become `cancelled`. Repeating changes nothing.
 
     Raises ConflictError `issue_not_cancellable` before the start and after the end.
@@ -106,6 +121,8 @@ def cancel(issue_id: int) -> None:
     moved = _one(issue_id).move(STOPPABLE, IssueState.CANCELLED, finished_at=end)
     if not moved and _state(issue_id) != IssueState.CANCELLED:
         raise ConflictError("issue_not_cancellable", f"The issue is {_state(issue_id)} and cannot be cancelled.")
+    if moved:
+        _record(issue_id, "issue.cancelled", actor)
 
 
 def due_issues() -> list[int]:
@@ -149,6 +166,14 @@ def check_ready(issue: Issue) -> None:
     active = Subscription.objects.filter(newsletter=issue.newsletter_id, state=SubscriptionState.ACTIVE)
     if not active.exists():
         raise InvalidError("audience_is_empty", "The newsletter has no active reader.")
+
+
+def _record(issue_id: int, action: str, actor: Actor | None, **detail: str) -> None:
+    if actor is None:
+        return
+    issue = _one(issue_id).select_related("newsletter").only("public_id", "newsletter__publisher_id").get()
+    publisher = issue.newsletter.publisher_id
+    audit.record(action, actor=actor, publisher_id=publisher, object_type="issue", object_id=issue.uid, detail=detail)
 
 
 def _one(issue_id: int) -> IssueQuerySet:

@@ -8,8 +8,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from accounts.audit import Actor
 from accounts.keys import create_key
-from accounts.models import Scope
+from accounts.models import ActorKind, Scope
 from accounts.publishers import find_publisher
 from core.errors import CourantError
 
@@ -55,6 +56,7 @@ class Command(BaseCommand):
                 name=options["name"],
                 scopes=Scope.values if words == ["all"] else words,
                 expires_in=None if days is None else timedelta(days=days),
+                actor=Actor(ActorKind.COMMAND, "create_api_key"),
             )
         except CourantError as error:
             raise CommandError(error.detail) from error
