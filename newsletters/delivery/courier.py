@@ -42,7 +42,8 @@ SOLO_WAIT_SECONDS = 0.01
 SOLO_PATIENCE_SECONDS = 5.0
 # A lane whose mail takes longer than this beyond the slice goes on without it.
 STRAGGLER_SECONDS = 1.0
-STOP_SECONDS = 20.0
+# All that `stop` may take, and what of it is kept for each database thread.
+STOP_SECONDS, LAST_WORD_SECONDS = 20.0, 2.0
 # While fan-out inserts, or readers are parked, an issue that was busy may be so again in a moment.
 LINGER_SECONDS = 1.0
 BUSY_ROWS = 500
@@ -96,11 +97,12 @@ class Courier:
     def stop(self) -> None:
         """Await mails in flight, close connections and end both database threads. Call when no `serve` is running."""
         self._draining = True
+        until = time.monotonic() + STOP_SECONDS
         with contextlib.suppress(TimeoutError):
-            asyncio.run_coroutine_threadsafe(self._end(), self.loop).result(STOP_SECONDS)
+            asyncio.run_coroutine_threadsafe(self._end(), self.loop).result(STOP_SECONDS - 2 * LAST_WORD_SECONDS)
         self.loop.call_soon_threadsafe(self._relay.close)
-        self._ledger.stop()
-        self._database.stop()
+        self._ledger.stop(seconds=until - LAST_WORD_SECONDS - time.monotonic())
+        self._database.stop(seconds=max(0.0, until - time.monotonic()))
 
     async def serve(self, issue_id: int) -> None:
         """Deliver an issue's due rows for at most a slice; returns at once when there is no room for it.

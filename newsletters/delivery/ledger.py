@@ -64,10 +64,10 @@ class Ledger:
     def start(self) -> None:
         self._thread.start()
 
-    def stop(self) -> None:
-        """Commit what is queued, then end the thread."""
+    def stop(self, *, seconds: float = 20.0) -> None:
+        """Commit what is queued, then end the thread; after so many seconds the process goes without it."""
         self._queue.put(None)
-        self._thread.join(timeout=20)
+        self._thread.join(timeout=seconds)
 
     def hold(self, rows: Mapping[int, uuid.UUID]) -> None:
         """Keep renewing the leases of these rows (delivery id to lease token) until they are settled."""
