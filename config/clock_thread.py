@@ -23,12 +23,18 @@ class Companion(Protocol):
 class ClockThread(Middleware):
     """Start the worker's companions with it, drain them on SIGTERM, stop them when it is done.
 
-    The factory is named by its path, since models cannot be imported while settings load.
+    The functions are named by their paths, since models cannot be imported while settings load. `prepare` runs before
+    the first message is taken, `factory` after the worker's threads have started.
     """
 
-    def __init__(self, factory: str = "config.companions.make") -> None:
+    def __init__(self, factory: str = "config.companions.make", prepare: str = "config.companions.prepare") -> None:
+        self._prepare = prepare
         self._factory = factory
         self._companions: list[Companion] = []
+
+    def before_worker_boot(self, broker: Broker, worker: Worker) -> None:
+        prepare: Callable[[], None] = import_string(self._prepare)
+        prepare()
 
     def after_worker_boot(self, broker: Broker, worker: Worker) -> None:
         make: Callable[[], list[Companion]] = import_string(self._factory)

@@ -22,6 +22,11 @@ from newsletters.delivery.smtp import Connection, Relay, connect
 DJANGO_SMTP = "django.core.mail.backends.smtp.EmailBackend"
 
 
+def prepare() -> None:
+    """Let the worker's threads, which start before the companions, send nothing yet."""
+    restore_watch.expect()
+
+
 def make() -> list[Companion]:
     """Return the companions in the order in which they start."""
     thread = get_event_loop_thread()

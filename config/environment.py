@@ -149,11 +149,16 @@ def parse_guard_store(value: str) -> str:
     raise ValueError(f"must be an absolute path, a redis:// or rediss:// address, or off, not {value!r}")
 
 
-def default_guard_store(base_dir: Path) -> str:
-    """Return a file below `var/`, or "off" where nothing can be written."""
-    folder = base_dir / "var"
-    is_writable = os.access(folder if folder.exists() else base_dir, os.W_OK)
-    return str(folder / "restore-guard.json") if is_writable else "off"
+def default_guard_store(base_dir: Path, database: Mapping[str, Any]) -> str:
+    """Return a file beside the SQLite file, else below `var/`; "off" where nothing can be written.
+
+    A PostgreSQL server's name has no part in it: restoring a backup to a new server must be noticed.
+    """
+    path = base_dir / "var" / "restore-guard.json"
+    if database["ENGINE"].endswith("sqlite3"):
+        path = Path(f"{database['NAME']}.restore-guard.json").absolute()
+    folder = next(parent for parent in path.parents if parent.exists())
+    return str(path) if os.access(folder, os.W_OK) else "off"
 
 
 def default_database(base_dir: Path) -> dict[str, Any]:

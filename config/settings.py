@@ -99,7 +99,9 @@ DELIVERY_LEASE_SECONDS = _reader.whole("DELIVERY_LEASE_SECONDS", 60, least=2, mo
 DELIVERY_SLICE_SECONDS = _reader.whole("DELIVERY_SLICE_SECONDS", 20, most=120)
 DELIVERY_RETENTION_DAYS = _reader.whole("DELIVERY_RETENTION_DAYS", 0, least=0, most=36_500)
 DESTINATION_PACING = _reader.flag("DESTINATION_PACING", default=True)
-RESTORE_GUARD_STORE = _reader.read("RESTORE_GUARD_STORE", env.parse_guard_store, env.default_guard_store(BASE_DIR))
+RESTORE_GUARD_STORE = _reader.read(
+    "RESTORE_GUARD_STORE", env.parse_guard_store, env.default_guard_store(BASE_DIR, _database)
+)
 RETRY_SCALE_PERCENT = _reader.whole("RETRY_SCALE_PERCENT", 100, least=1, most=100)
 
 _reader.raise_problems()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import Exists, F
 from django.http import HttpRequest
 
@@ -14,17 +16,20 @@ from core.restore_store import Memory
 
 REMEDY = "Run `manage.py accept-restore` when the database is the one to work with."
 _PARTS = ("system_identifier", "timeline", "database_oid", "delivery_table_oid", "guard_table_oid")
-# CASE keeps PostgreSQL from calling what the role may not.
-_IDENTITY = """
-SELECT CASE WHEN has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')
-            THEN (SELECT system_identifier FROM pg_catalog.pg_control_system()) END,
-       CASE WHEN has_function_privilege('pg_catalog.pg_walfile_name(pg_lsn)', 'EXECUTE')
-             AND has_function_privilege('pg_catalog.pg_current_wal_insert_lsn()', 'EXECUTE')
-             AND NOT pg_is_in_recovery()
-            THEN left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) END,
-       (SELECT oid FROM pg_database WHERE datname = current_database()),
+_OIDS = """
+SELECT (SELECT oid FROM pg_database WHERE datname = current_database()),
        to_regclass('newsletters_delivery')::oid,
-       to_regclass('core_restoreguard')::oid
+       to_regclass('core_restoreguard')::oid,
+       has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE'),
+       has_function_privilege('pg_catalog.pg_walfile_name(pg_lsn)', 'EXECUTE')
+         AND has_function_privilege('pg_catalog.pg_current_wal_insert_lsn()', 'EXECUTE')
+         AND NOT pg_is_in_recovery()
+"""
+_SYSTEM = "SELECT system_identifier FROM pg_catalog.pg_control_system()"
+_TIMELINE = "SELECT left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)"
+# `local`: waiting for a standby that is away would stop the watch, and its promotion is noticed anyway.
+_FLUSH = """
+SELECT set_config('synchronous_commit', 'local', true) WHERE current_setting('synchronous_commit') = 'off'
 """
 
 
@@ -46,9 +51,18 @@ def _parts() -> dict[str, str | None]:
     if connection.vendor != "postgresql":
         return {}
     with connection.cursor() as cursor:
-        cursor.execute(_IDENTITY)
-        values = cursor.fetchone()
+        cursor.execute(_OIDS)
+        *oids, has_system, has_timeline = cursor.fetchone()
+        # A statement that names a function the role may not call fails, whether or not it comes to the call.
+        values = [_one(cursor, _SYSTEM) if has_system else None, _one(cursor, _TIMELINE) if has_timeline else None]
+        values += oids
     return {name: None if value is None else str(value) for name, value in zip(_PARTS, values, strict=True)}
+
+
+def _one(cursor: Any, statement: str) -> Any:
+    cursor.execute(statement)
+    (value,) = cursor.fetchone()
+    return value
 
 
 def mismatch(remembered: Memory, found: Memory) -> str | None:
@@ -66,11 +80,37 @@ def mismatch(remembered: Memory, found: Memory) -> str | None:
 
 
 def advance(found: Memory) -> RestoreGuard | None:
-    """Let the counter grow by one; returns the row, or None when it is blocked or no longer what was found."""
-    grown = RestoreGuard.objects.filter(
-        pk=1, blocked_at__isnull=True, acceptance=found.acceptance, counter__gte=found.counter
-    ).update(counter=F("counter") + 1)
-    return guard_row() if grown == 1 else None
+    """Let the counter grow by one, durably; returns the row, or None when it is blocked or no longer what was found.
+
+    It must be on the database's disk before it is remembered: a crash that loses commits would look like a restore.
+    """
+    with _durable_commit():
+        grown = RestoreGuard.objects.filter(
+            pk=1, blocked_at__isnull=True, acceptance=found.acceptance, counter__gte=found.counter
+        ).update(counter=F("counter") + 1)
+        return guard_row() if grown == 1 else None
+
+
+@contextlib.contextmanager
+def _durable_commit() -> Iterator[None]:
+    """Hold a transaction that is flushed to disk by its commit, whatever the session's setting is."""
+    # SQLite refuses the change inside of a transaction.
+    is_lax = connection.vendor == "sqlite" and not connection.in_atomic_block
+    if is_lax:
+        _execute("PRAGMA synchronous = FULL")
+    try:
+        with transaction.atomic():
+            if connection.vendor == "postgresql":
+                _execute(_FLUSH)
+            yield
+    finally:
+        if is_lax:
+            _execute("PRAGMA synchronous = NORMAL")
+
+
+def _execute(statement: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
 
 
 def blocked() -> Exists:

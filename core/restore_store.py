@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 import redis
+from django.conf import settings
 
-KEY = "courant:restore-guard"
+PREFIX = "courant:restore-guard:"
 
 
 class UnreadableError(Exception):
@@ -87,8 +89,8 @@ class FileStore:
         except FileNotFoundError:
             return None
         except OSError as error:
-            # A file that is there and cannot be read may say anything: that is not a first start.
-            raise UnreadableError(f"{self._path} cannot be read ({error.strerror}).") from error
+            # A file that is there and cannot be read may say anything: that is not a first start. It may also pass.
+            raise UnreachableError(f"{self._path} cannot be read ({error.strerror}).") from error
         return Memory.from_json(text)
 
     def remember(self, memory: Memory, *, force: bool = False) -> None:
@@ -105,10 +107,17 @@ class FileStore:
     def _locked(self) -> Iterator[None]:
         lock = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
+            self._give_to_owner(lock)
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
         finally:
             os.close(lock)
+
+    def _give_to_owner(self, handle: int) -> None:
+        """Let workers read what root writes: it belongs to the owner of the memory, or else of its folder."""
+        if os.geteuid() == 0:
+            owner = (self._path if self._path.exists() else self._path.parent).stat()
+            os.fchown(handle, owner.st_uid, owner.st_gid)
 
     def _write(self, text: str) -> None:
         folder = self._path.parent
@@ -116,6 +125,7 @@ class FileStore:
         handle, name = tempfile.mkstemp(dir=folder, prefix=f".{self._path.name}.")
         try:
             with os.fdopen(handle, "w") as file:
+                self._give_to_owner(handle)
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
@@ -131,27 +141,28 @@ class FileStore:
 
 
 class RedisStore:
-    """A key of a Redis that keeps its data; written by compare-and-set."""
+    """A key of a Redis that keeps its data, named for the installation; written by compare-and-set."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, installation: str) -> None:
+        self._key = PREFIX + installation
         self._client = redis.Redis.from_url(url, socket_timeout=3, socket_connect_timeout=3)
         self.name = "Redis"
 
     def read(self) -> Memory | None:
         try:
-            return _parsed(self._client.get(KEY))
+            return _parsed(self._client.get(self._key))
         except redis.RedisError as error:
             raise UnreachableError(f"Redis cannot be asked ({type(error).__name__}).") from error
 
     def remember(self, memory: Memory, *, force: bool = False) -> None:
         def write(pipe: Any) -> None:
-            kept = None if force else _parsed(pipe.get(KEY))
+            kept = None if force else _parsed(pipe.get(self._key))
             pipe.multi()
             if kept is None or memory.follows(kept):
-                pipe.set(KEY, memory.to_json())
+                pipe.set(self._key, memory.to_json())
 
         try:
-            self._client.transaction(write, KEY)
+            self._client.transaction(write, self._key)
         except redis.RedisError as error:
             raise UnreachableError(f"Redis cannot be written ({type(error).__name__}).") from error
 
@@ -169,10 +180,16 @@ class NoStore:
 
 
 def open_store(setting: str) -> Store:
-    """Return the store that RESTORE_GUARD_STORE names."""
+    """Return the store that RESTORE_GUARD_STORE names.
+
+    Several installations may share a Redis: each has a key named by the URL's fragment, or else by the site's host.
+    """
     if setting == "off":
         return NoStore()
-    return RedisStore(setting) if setting.startswith("redis") else FileStore(Path(setting))
+    if not setting.startswith("redis"):
+        return FileStore(Path(setting))
+    url, _, name = setting.partition("#")
+    return RedisStore(url, name or urlsplit(settings.BASE_URL).netloc)
 
 
 def _parsed(text: Any) -> Memory | None:

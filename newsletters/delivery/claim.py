@@ -27,6 +27,5 @@ def _recognised(issue_id: int, *, limit: int, suspects: bool) -> list[Claimed]:
     if not restore_watch.may_send():
         return []
     rows = dialect().claim(issue_id, limit=limit, lease_seconds=settings.DELIVERY_LEASE_SECONDS, suspects=suspects)
-    if rows:
-        restore_watch.look()
-    return rows
+    # Rows of a database that is not recognised stay behind until their leases end.
+    return rows if not rows or restore_watch.look() else []

@@ -16,6 +16,7 @@ from django.db.models.functions import Now
 from accounts import audit
 from accounts.audit import Actor
 from core.errors import ConflictError, NotFoundError
+from core.restore_guard import require_unblocked
 from newsletters.models import Delivery, DeliveryState, Issue, IssueState
 from newsletters.models.delivery import OPEN_STATES
 
@@ -52,7 +53,8 @@ EFFECTS = {Decision.ACCEPT: (DeliveryState.SENT, "accepted"), Decision.DROP: (De
 def decide(delivery: Delivery, decision: Decision, *, actor: Actor) -> bool:
     """Decide one held row; False when this decision had already taken effect, as resending has for every open row.
 
-    Raises ConflictError `delivery_not_held`, or `issue_not_resendable` when the issue is cancelled or archived;
+    Raises ConflictError `delivery_not_held`, `issue_not_resendable` when the issue is cancelled or archived, or
+    `sending_blocked` when a row of a sent issue is to be resent while a restored database waits to be accepted;
     NotFoundError when the newsletter is deleted.
     """
     issue = _locked(delivery.issue_id)
@@ -74,7 +76,7 @@ def decide(delivery: Delivery, decision: Decision, *, actor: Actor) -> bool:
 def decide_all(issue_id: int, decision: Decision, *, actor: Actor) -> int:
     """Decide all held rows of an issue in one statement; returns how many.
 
-    Raises ConflictError `issue_not_resendable` and NotFoundError as `decide`.
+    Raises ConflictError `issue_not_resendable` and `sending_blocked`, and NotFoundError, as `decide`.
     """
     issue = _locked(issue_id)
     count = _carry_out(issue, Delivery.objects.filter(issue=issue_id), decision)
@@ -95,6 +97,7 @@ def _carry_out(issue: Issue, rows: models.QuerySet[Delivery], decision: Decision
     count = rows.filter(state=DeliveryState.HELD).update(reason=PAST[decision], **CHANGES[decision])
     if count and decision == Decision.RESEND and issue.state == IssueState.SENT:
         Issue.objects.filter(pk=issue.pk).move([IssueState.SENT], IssueState.SENDING, finished_at=None)
+        require_unblocked()
     return count
 
 

@@ -28,6 +28,13 @@ def trip(why: str, *, remembered: Memory | None) -> bool:
     `remembered` is None when it cannot be read.
     """
     with transaction.atomic():
+        # Issues before the guard's row, as everybody locks them; those that begin meanwhile are seen by the move.
+        list(
+            Issue.objects.filter(state=IssueState.SENDING)
+            .order_by("pk")
+            .select_for_update(no_key=True)
+            .values_list("pk")
+        )
         guard_row()
         row = RestoreGuard.objects.select_for_update(no_key=True).get(pk=1)
         found = seen(row)
@@ -104,7 +111,7 @@ class Watch:
             return self._refuse(str(error))
         except UnreachableError as error:
             self._tell("restore_guard_store_unreachable", str(error))
-            # A process that has recognised its database goes by what it knows itself.
+            # Passing, as when files run out: a process that has recognised its database goes by what it knows itself.
             if self._known is None:
                 return False
             remembered = None
@@ -164,6 +171,7 @@ class Watch:
 
 
 _registered: list[Watch] = []
+_expected: list[bool] = []
 
 
 def register(watch: Watch) -> None:
@@ -171,11 +179,16 @@ def register(watch: Watch) -> None:
     _registered[:] = [watch]
 
 
+def expect() -> None:
+    """Say that a watch will be registered in this process: until then nothing is sent."""
+    _expected[:] = [True]
+
+
 def may_send() -> bool:
-    """Tell whether this process may claim; True where nobody watches, as in commands and tests."""
-    return _registered[0].may_send() if _registered else True
+    """Tell whether this process may start issues and claim; True where nobody watches, as in commands and tests."""
+    return _registered[0].may_send() if _registered else not _expected
 
 
 def look() -> bool:
     """Look at the database again after a claim; False when sending is blocked."""
-    return _registered[0].look() if _registered else True
+    return _registered[0].look() if _registered else not _expected

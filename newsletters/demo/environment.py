@@ -54,6 +54,7 @@ class Surroundings:
             "EMAIL_URL": f"smtp://127.0.0.1:{self.mail_port}",
             "LOG_LEVEL": "WARNING",
             "PORT": str(self.web_port),
+            "RESTORE_GUARD_STORE": str(self.folder.resolve() / "restore-guard.json"),
         }
 
 

@@ -10,6 +10,8 @@ from django.db import transaction
 from django.db.models import Count, Q
 from django.db.models.functions import Now
 
+from accounts import audit
+from accounts.audit import Actor
 from core.models import RestoreGuard
 from core.public_ids import encode
 from core.restore_guard import guard_row, mismatch, seen
@@ -21,6 +23,7 @@ log = structlog.get_logger(__name__)
 
 # More than other machines can have counted beyond what this one knows of.
 COUNTER_LEAP = 1_000_000
+PUT_BACK = "It was being sent in the restored database: resume or cancel it."
 SUPERSEDED_KEPT = 50
 OPEN = (DeliveryState.QUEUED, DeliveryState.SENDING)
 
@@ -64,7 +67,7 @@ def issues_under_way() -> list[UnderWay]:
     ]
 
 
-def accept_restore(store: Store, *, resume: bool = False) -> int:
+def accept_restore(store: Store, *, actor: Actor, resume: bool = False) -> int:
     """Adopt the present database; returns how many issues go on.
 
     Issues stay `blocked` for a person unless `resume`; scheduled ones whose time has passed become `blocked`, so
@@ -77,6 +80,12 @@ def accept_restore(store: Store, *, resume: bool = False) -> int:
     except UnreadableError:
         kept = None
     with transaction.atomic():
+        # Issues before the guard's row, as everybody locks them.
+        begun = Q(started_at__isnull=False, finished_at__isnull=True)
+        concerned = Issue.objects.filter(begun | Q(state=IssueState.SCHEDULED)).order_by("pk")
+        locked = Issue.objects.filter(
+            pk__in=list(concerned.select_for_update(no_key=True).values_list("pk", flat=True))
+        )
         row = RestoreGuard.objects.select_for_update(no_key=True).get(pk=1)
         memories = [kept] if kept else []
         if row.remembered:
@@ -91,20 +100,29 @@ def accept_restore(store: Store, *, resume: bool = False) -> int:
             remembered=None,
             found=None,
         )
-        Issue.objects.filter(scheduled_at__lte=Now()).move(
+        locked.filter(scheduled_at__lte=Now()).move(
             [IssueState.SCHEDULED],
             IssueState.BLOCKED,
             state_reason=RESTORE_GUARD,
             state_detail="Its time passed before the restored database was accepted: make it a draft and send it.",
         )
+        # Their rows may have been put back after the trip, as loading a dump into a live database does.
+        locked.move([IssueState.SENDING], IssueState.BLOCKED, state_reason=RESTORE_GUARD, state_detail=PUT_BACK)
         # Any of them may have had its mail after the backup was made.
-        under_way = Issue.objects.filter(started_at__isnull=False, finished_at__isnull=True)
-        Delivery.objects.filter(issue__in=under_way, state__in=OPEN).update(uncertain=True)
-        held = Issue.objects.filter(state_reason=RESTORE_GUARD, started_at__isnull=False)
+        Delivery.objects.filter(issue__in=locked.filter(begun), state__in=OPEN).update(uncertain=True)
+        held = locked.filter(state_reason=RESTORE_GUARD, started_at__isnull=False)
         resumed = held.filter(state=IssueState.BLOCKED).count() if resume else 0
         if resume:
             held.move([IssueState.BLOCKED], IssueState.SENDING)
         found = seen(guard_row())
+        audit.record(
+            "restore.accepted",
+            actor=actor,
+            publisher_id=None,
+            object_type="database",
+            object_id=found.acceptance,
+            detail={"why": row.blocked_why, "remembered": row.remembered, "found": row.found, "resumed": resumed},
+        )
     log.warning("restore_accepted", acceptance=found.acceptance, counter=found.counter, resumed=resumed)
     store.remember(found, force=True)
     return resumed

@@ -17,6 +17,7 @@ from accounts.audit import Actor
 from core.database import database_now
 from core.errors import ConflictError, CourantError, InvalidError, NotFoundError, invalid_field
 from core.restore_guard import blocked, require_unblocked
+from newsletters.delivery import restore_watch
 from newsletters.delivery.breaker import COMPOSITION_FAILED
 from newsletters.models import Issue, IssueState, Subscription, SubscriptionState
 from newsletters.models.issue import IssueQuerySet
@@ -132,7 +133,12 @@ def due_issues() -> list[int]:
 
 
 def start_due(issue_id: int) -> None:
-    """Start a scheduled issue whose time has come; one that cannot start is `blocked` with the reason."""
+    """Start a scheduled issue whose time has come; one that cannot start is `blocked` with the reason.
+
+    Nothing happens before this process has recognised its database.
+    """
+    if not restore_watch.may_send():
+        return
     if not Issue.objects.filter(pk=issue_id, state=IssueState.SCHEDULED, scheduled_at__lte=Now()).exists():
         return
     try:

@@ -52,7 +52,7 @@ def test_compose_checks_the_health_of(name: str) -> None:
 def test_compose_keeps_data_in_named_volumes() -> None:
     document = compose()
     used = {volume.split(":")[0] for service in document["services"].values() for volume in service.get("volumes", [])}
-    assert used == set(document["volumes"]) == {"postgresql", "rabbitmq", "redis", "mailpit"}
+    assert used == set(document["volumes"]) == {"guard", "postgresql", "rabbitmq", "redis", "mailpit"}
 
 
 def test_compose_publishes_ports_on_loopback_only() -> None:

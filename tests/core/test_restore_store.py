@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from core.restore_store import KEY, Memory, RedisStore, UnreachableError, UnreadableError
+from core.restore_store import PREFIX, Memory, RedisStore, UnreachableError, UnreadableError
 from tests.services.redis_server import RedisServer
 
 
 def test_redis_keeps_the_memory_and_nobody_lowers_it(redis: RedisServer) -> None:
-    store = RedisStore(redis.url)
+    store = RedisStore(redis.url, "news.example.org")
     assert store.read() is None
     memory = Memory("a", 7, {"timeline": "1"})
     store.remember(memory)
@@ -19,13 +19,13 @@ def test_redis_keeps_the_memory_and_nobody_lowers_it(redis: RedisServer) -> None
     accepted = Memory("b", 99, {}, ("a",))
     store.remember(accepted)
     assert store.read() == accepted
-    store._client.set(KEY, "{")
+    store._client.set(f"{PREFIX}news.example.org", "{")
     with pytest.raises(UnreadableError):
         store.read()
-    store._client.delete(KEY)
+    store._client.delete(f"{PREFIX}news.example.org")
     store._client.close()
 
 
 def test_a_redis_that_is_away_is_not_a_first_start() -> None:
     with pytest.raises(UnreachableError):
-        RedisStore("redis://127.0.0.1:1/0").read()
+        RedisStore("redis://127.0.0.1:1/0", "news.example.org").read()

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import socket
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from accounts.audit import Actor
+from accounts.models import ActorKind
 from core.restore_store import UnreachableError, open_store
 from newsletters.publishing.accepting import accept_restore, find_block, issues_under_way
 
@@ -38,7 +41,8 @@ class Command(BaseCommand):
                 self.stdout.write(f"{issue.uid} {issue.state}, {issue.open_readers} readers open: {issue.subject}")
             if not options["yes"] and input("Work with this database from now on? [y/N] ").lower() not in ("y", "yes"):
                 raise CommandError("Nothing was changed; sending stays blocked.")
-            resumed = accept_restore(store, resume=options["resume"])
+            actor = Actor(ActorKind.COMMAND, f"accept-restore on {socket.gethostname()}")
+            resumed = accept_restore(store, actor=actor, resume=options["resume"])
         except UnreachableError as error:
             raise CommandError(str(error)) from error
         self.stdout.write(f"Accepted. {resumed} issue(s) go on.")
