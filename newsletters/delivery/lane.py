@@ -91,6 +91,8 @@ class Lane:
                 self.hand.note_room(key)
             if self._on_trial:
                 self._on_trial = False
+                # The outcome first: a worker that dies now must leave no doubt about this mail.
+                await self._tell()
                 await self.run.trials.end(self.run.issue_id, outcome or self._unreached)
 
     async def _pass_gate(self, row: Claimed, key: Key) -> Gate | None:

@@ -17,7 +17,7 @@ import pytest
 from tests.services import editor
 from tests.services.accounting import account
 from tests.services.postgresql import Postgresql
-from tests.services.processes import wait_until
+from tests.services.processes import answers, wait_until
 from tests.services.sinks import SmtpSink
 from tests.services.site import Site
 
@@ -126,6 +126,7 @@ def test_an_sqlite_file_copied_back_sends_nothing(
     site.workers.pop().stop()
     assert site._web is not None
     site._web.kill()
+    wait_until(lambda: not answers(site.port), "the web process is gone", seconds=10)
     for suffix in ("-wal", "-shm"):
         Path(path + suffix).unlink(missing_ok=True)
     shutil.copy(tmp_path / "copy.sqlite3", path)
