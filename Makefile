@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: demo test lint requirements bench help
+.PHONY: demo test lint requirements bench soak help
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,12 @@ bench: ## Measure everything, about 25 minutes (JSON=FILE; ONLY=c,d: parts; A="-
 	@.ci/packages test
 	@.ci/venv dev
 	@.venv/bin/python -m benchmarks $(if $(JSON),--json '$(JSON)') $(if $(ONLY),--only '$(ONLY)') $(A)
+
+soak: ## Play random schedules of faults on both brokers (N=100: so many on each; SEED=1: the first)
+	@.ci/packages test
+	@.ci/venv dev
+	@COURANT_SOAK=$(or $(N),20) COURANT_SOAK_SEED=$(or $(SEED),$(shell date +%s)) \
+		.venv/bin/python -m pytest tests/faults/test_schedules.py -n 3 -q
 
 requirements: ## Choose the newest allowed versions and write requirements/*.txt
 	@.ci/packages demo
