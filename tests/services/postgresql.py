@@ -11,10 +11,11 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from tests.services.processes import Program, Service, ServiceError, find_program
+from tests.services.processes import Program, Service, ServiceError, find_program, wait_until
 
 # Tests that kill the server keep its promises on; all others need none of them.
 CARELESS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+IN_USE = "pre-existing shared memory block"
 SETTINGS = {"max_connections": "200", "shared_buffers": "128MB", "autovacuum_naptime": "5s"}
 
 
@@ -48,8 +49,7 @@ class Postgresql(Service):
         command += ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={self.folder}"]
         for name, value in self._settings.items():
             command += ["-c", f"{name}={value}"]
-        self.program = self._run(command)
-        self.program.wait_ready(self._accepts, seconds=60)
+        wait_until(lambda: self._starts(command), "the old server's processes are gone", seconds=60)
 
     def stop(self) -> None:
         if self.program is not None:
@@ -68,6 +68,17 @@ class Postgresql(Service):
         return psycopg.connect(
             host="127.0.0.1", port=self.port, user="courant", dbname=database, autocommit=True, connect_timeout=5
         )
+
+    def _starts(self, command: list[str]) -> bool:
+        """Say whether the server came up; backends that outlive a killed postmaster forbid it for a moment."""
+        self.program = self._run(command)
+        try:
+            self.program.wait_ready(self._accepts, seconds=60)
+        except ServiceError as error:
+            if IN_USE not in str(error):
+                raise
+            return False
+        return True
 
     def _accepts(self) -> bool:
         try:
