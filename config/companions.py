@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
-
 from django.conf import settings
 from dramatiq.asyncio import get_event_loop_thread
 
@@ -14,12 +10,9 @@ from core.clock import Clock
 from core.restore_store import open_store
 from newsletters.actors import QUESTIONS
 from newsletters.delivery import couriers, restore_watch
-from newsletters.delivery.backend import BackendConnection
+from newsletters.delivery.configured import open_connection
 from newsletters.delivery.courier import Courier, Limits
 from newsletters.delivery.restore_watch import Watch
-from newsletters.delivery.smtp import Connection, Relay, connect
-
-DJANGO_SMTP = "django.core.mail.backends.smtp.EmailBackend"
 
 
 def prepare() -> None:
@@ -44,26 +37,3 @@ def make() -> list[Companion]:
     watch = Watch(open_store(settings.RESTORE_GUARD_STORE))
     restore_watch.register(watch)
     return [watch, courier, Clock(QUESTIONS)]
-
-
-def open_connection() -> Callable[[], Awaitable[Connection]]:
-    """Return how lanes get a connection: our SMTP, or the adapter for another e-mail backend."""
-    if settings.EMAIL_BACKEND == DJANGO_SMTP:
-        relay = Relay(
-            host=settings.EMAIL_HOST,
-            port=settings.EMAIL_PORT,
-            username=settings.EMAIL_HOST_USER,
-            password=settings.EMAIL_HOST_PASSWORD,
-            use_starttls=settings.EMAIL_USE_TLS,
-            use_tls=settings.EMAIL_USE_SSL,
-            connect_seconds=settings.EMAIL_TIMEOUT,
-            most_mails=settings.EMAIL_CONNECTION_MAILS,
-            most_seconds=settings.EMAIL_CONNECTION_SECONDS,
-        )
-        return functools.partial(connect, relay)
-    executor = ThreadPoolExecutor(settings.DELIVERY_LANES, thread_name_prefix="backend")
-
-    async def open_backend() -> Connection:
-        return BackendConnection(executor)
-
-    return open_backend

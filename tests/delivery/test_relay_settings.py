@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from config.companions import DJANGO_SMTP, open_connection
 from config.environment import parse_email_url
+from newsletters.delivery.configured import DJANGO_SMTP, open_connection
 from newsletters.delivery.smtp import Relay
 
 
