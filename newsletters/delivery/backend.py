@@ -19,7 +19,16 @@ from django.core.mail import EmailMultiAlternatives, get_connection
 from urllib3.exceptions import NewConnectionError
 
 from newsletters.delivery.compose import Mail
-from newsletters.delivery.replies import Outcome, Phase, Reply, Suppress, Verdict, classify, read_reply
+from newsletters.delivery.replies import (
+    Outcome,
+    Phase,
+    Reply,
+    Suppress,
+    Verdict,
+    classify,
+    read_reply,
+    smtputf8_not_offered,
+)
 
 NOT_HEADERS = frozenset({"from", "to", "subject", "reply-to", "mime-version"})
 UNAUTHORIZED = (401, 403)
@@ -39,6 +48,9 @@ class BackendConnection:
 
     async def send(self, mail: Mail) -> Outcome:
         """Attempt one mail; never raises for anything the service does."""
+        # Django writes such a name as an encoded word, which is another mailbox.
+        if not mail.recipient.isascii():
+            return smtputf8_not_offered()
         return await asyncio.get_running_loop().run_in_executor(self._executor, self._send, mail)
 
     def close(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from time import monotonic
 
-from newsletters.delivery.replies import Outcome, Suppress, Verdict
+from newsletters.delivery.replies import SMTPUTF8_NOT_OFFERED, Outcome, Suppress, Verdict
 
 PERMANENT_RELAY_FAULTS = 5
 POLICY_REFUSALS = 5
@@ -14,7 +14,7 @@ UNCERTAIN_IN_A_ROW = 5
 COMPOSITION_FAILURES = 3
 COMPOSITION_FAILED = "composition_failed"
 # These are about one address and this relay, not about our content or reputation.
-ADDRESS_REASONS = frozenset({"smtputf8_not_offered"})
+ADDRESS_REASONS = frozenset({SMTPUTF8_NOT_OFFERED})
 
 
 @dataclass

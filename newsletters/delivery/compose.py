@@ -62,7 +62,10 @@ class Recipient:
 
 @dataclass(slots=True)
 class Mail:
-    """A complete mail: CRLF line ends, not dot-stuffed (no line begins with a dot)."""
+    """A complete mail: CRLF line ends, not dot-stuffed (no line begins with a dot).
+
+    ASCII but for a recipient beyond it, who stands in To as UTF-8 (RFC 6532): such a mail needs SMTPUTF8.
+    """
 
     envelope_sender: str
     recipient: str
@@ -167,7 +170,7 @@ class Template:
         make_token = token_maker(unsubscribe, self.issued)
         return {
             Special.MESSAGE_ID: lambda to: seal_message(to.delivery_id).encode(),
-            Special.ADDRESS: lambda to: to.address.encode("ascii"),
+            Special.ADDRESS: lambda to: to.address.encode(),
             Special.UNSUBSCRIBE_TOKEN: lambda to: make_token(to.subscription_id).encode(),
             Special.UNSUBSCRIBE_MAILBOX: lambda to: seal_mailbox(to.subscription_id).encode(),
             Special.SUBJECT: self._subject_of,

@@ -32,6 +32,7 @@ SCHEDULE = (
 )
 SCHEDULE_SECONDS = sum(SCHEDULE)
 JITTER = 0.2
+SMTPUTF8_NOT_OFFERED = "smtputf8_not_offered"
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:\s|$)")
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")
 
@@ -93,6 +94,15 @@ class Outcome:
     reason: str | None = None
     suppress: Suppress = Suppress.NEVER
     permanent: bool = False
+
+
+# What a server that knows SMTPUTF8 would say (RFC 6531, 3.5); to one that does not, the mail must not be offered.
+_NOT_OFFERED = Reply(553, "5.6.7", "Not tried: the address is beyond ASCII and the relay does not offer SMTPUTF8.")
+
+
+def smtputf8_not_offered() -> Outcome:
+    """Return the outcome for a recipient beyond ASCII where SMTPUTF8 is not offered (RFC 6531, 3.2)."""
+    return Outcome(Verdict.BOUNCED, Phase.RCPT, _NOT_OFFERED, SMTPUTF8_NOT_OFFERED)
 
 
 @functools.lru_cache(maxsize=512)

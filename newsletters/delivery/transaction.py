@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable
 
 from newsletters.delivery.compose import Mail
-from newsletters.delivery.replies import Outcome, Phase, Reply, Verdict, classify, cut
+from newsletters.delivery.replies import Outcome, Phase, Reply, Verdict, classify, cut, smtputf8_not_offered
 from newsletters.delivery.reply_lines import ReplyLines
 
 # RFC 5321, 4.5.3.2: seconds to wait for each reply. A hasty time-out at the dot makes duplicates.
@@ -95,7 +95,7 @@ class SmtpConnection(asyncio.BufferedProtocol):
             return self._cut("connection_cut")
         needs_utf8 = not (mail.envelope_sender.isascii() and mail.recipient.isascii())
         if needs_utf8 and not self._smtputf8:
-            return Outcome(Verdict.BOUNCED, _RCPT, None, "smtputf8_not_offered")
+            return smtputf8_not_offered()
         future: asyncio.Future[Outcome] = self._loop.create_future()
         self._future = future
         self._begin(mail, " SMTPUTF8" if needs_utf8 else "")
