@@ -94,23 +94,11 @@ def advance(found: Memory) -> RestoreGuard | None:
 @contextlib.contextmanager
 def _durable_commit() -> Iterator[None]:
     """Hold a transaction that is flushed to disk by its commit, whatever the session's setting is."""
-    # SQLite refuses the change inside of a transaction.
-    is_lax = connection.vendor == "sqlite" and not connection.in_atomic_block
-    if is_lax:
-        _execute("PRAGMA synchronous = FULL")
-    try:
-        with transaction.atomic():
-            if connection.vendor == "postgresql":
-                _execute(_FLUSH)
-            yield
-    finally:
-        if is_lax:
-            _execute("PRAGMA synchronous = NORMAL")
-
-
-def _execute(statement: str) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(statement)
+    with transaction.atomic():
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute(_FLUSH)
+        yield
 
 
 def blocked() -> Exists:

@@ -8,15 +8,14 @@ from pathlib import Path
 
 from django.db import DatabaseError, connection
 
-from newsletters.doctor.findings import Finding, Terms, error, note, ok, quote, warning
+from newsletters.doctor.findings import Finding, Terms, error, ok, quote, warning
 
 NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "9p", "afs", "ceph", "fuse.sshfs", "fuse.glusterfs", "lustre", "davfs")
 LITTLE_SPACE, VERY_LITTLE_SPACE = 1 << 30, 100 << 20
-NORMAL = 1
 
 
 def settings_of_file(_terms: Terms) -> Iterator[Finding]:
-    """Look at the journal, what a commit is worth, the file system and the space left."""
+    """Look at the journal, the file system and the space left."""
     if connection.vendor != "sqlite":
         return
     mode = _pragma("journal_mode")
@@ -28,13 +27,6 @@ def settings_of_file(_terms: Terms) -> Iterator[Finding]:
         )
     else:
         yield ok("database.journal", "The journal is written ahead (WAL).")
-    if int(_pragma("synchronous")) <= NORMAL:
-        yield note(
-            "database.synchronous_normal",
-            "A killed process loses nothing, but a power failure may lose the commits of the last moments: mails that "
-            "had been sent then go out again, some of them not flagged uncertain.",
-            "Where that matters use PostgreSQL, or a machine whose power does not fail.",
-        )
     file = Path(str(connection.settings_dict["NAME"]))
     yield from _file_system(file)
     yield from _space(file.parent)

@@ -23,9 +23,8 @@ def site(make_site: Callable[..., Site]) -> Site:
     return make_site("embedded")
 
 
-def test_it_says_what_a_power_failure_may_do(site: Site) -> None:
+def test_a_good_file_is_in_order(site: Site) -> None:
     document = examined(site.environment)
-    assert finding(document, "database.synchronous_normal")["level"] == "note"
     assert finding(document, "database.journal")["level"] == "ok"
     assert finding(document, "database.whole")["level"] == "ok"
 
