@@ -6,7 +6,7 @@ import functools
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from newsletters.delivery.editions import Facts, load_edition
+from newsletters.delivery.editions import Facts, load_edition, note_unreadable
 
 EDITIONS_KEPT = 16
 
@@ -25,6 +25,7 @@ class EditionShelf:
             return facts
         found: Facts | None = await self._run(functools.partial(load_edition, issue_id))
         if found is None:
+            await self._run(functools.partial(note_unreadable, issue_id))
             return None
         while len(self._kept) >= EDITIONS_KEPT:
             del self._kept[next(iter(self._kept))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +15,13 @@ from newsletters.delivery.compose import Template
 from newsletters.delivery.trials import HAS_ROOM
 from newsletters.models import Edition, Issue, IssueState
 
+UNREAD = "edition_unreadable"
 COUNTS = ("relay_faults", "policy_refusals", "uncertain_in_a_row", "composition_failures")
 _MAY_TRY = models.Case(models.When(HAS_ROOM, then=True), default=False)
+
+# Long enough for the workers of another release to read it, during a rolling deploy.
+UNREADABLE = datetime.timedelta(minutes=10)
+UNREADABLE_DETAIL = "No worker has been able to read what was frozen of this issue for 10 minutes; their log says why."
 
 log = structlog.get_logger(__name__)
 
@@ -46,13 +52,32 @@ def load_edition(issue_id: int) -> Facts | None:
         )
         .first()
     )
-    if found is None:
-        return None
+    template = read_template(issue_id, found[0]) if found is not None else None
+    return Facts(template, *found[1:]) if template is not None else None
+
+
+def read_template(issue_id: int, stored: bytes) -> Template | None:
+    """Return the template of an edition; None when this release cannot read it."""
     try:
-        return Facts(Template.from_bytes(bytes(found[0])), *found[1:])
+        return Template.from_bytes(bytes(stored))
     except (ValueError, LookupError, TypeError) as error:
         log.warning("edition_unreadable", issue=issue_id, error=type(error).__name__)
         return None
+
+
+def note_unreadable(issue_id: int) -> None:
+    """Note that this process cannot read the edition of a sending issue; blocks one that nobody has read for long."""
+    sending = Issue.objects.filter(pk=issue_id, state=IssueState.SENDING)
+    given_up = sending.filter(unread_since__lte=Now() - UNREADABLE)
+    if given_up.move([IssueState.SENDING], IssueState.BLOCKED, state_reason=UNREAD, state_detail=UNREADABLE_DETAIL):
+        log.error("issue_stopped", issue=issue_id, reason=UNREAD)
+    else:
+        sending.filter(unread_since__isnull=True).update(unread_since=Now())
+
+
+def note_readable(issue_id: int) -> None:
+    """Note that this process can read an edition, whoever cannot."""
+    Issue.objects.filter(pk=issue_id, unread_since__isnull=False).update(unread_since=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +95,18 @@ class Standing:
 
 
 def look_at(issue_id: int) -> Standing | None:
-    """Return how an issue stands now; None when it is not sending."""
+    """Return how an issue stands now, for who has read its edition; None when it is not sending."""
     spell = models.ExpressionWrapper(Now() - models.F("resumed_at"), output_field=models.DurationField())
     found: Any = (
         Issue.objects.filter(pk=issue_id, state=IssueState.SENDING)
-        .values_list("active_time", spell, "newsletter__on_uncertain", _MAY_TRY, *COUNTS)
+        .values_list("active_time", spell, "newsletter__on_uncertain", _MAY_TRY, "unread_since", *COUNTS)
         .first()
     )
     if found is None:
         return None
-    active, current, on_uncertain, may_try, *counts = found
+    active, current, on_uncertain, may_try, unread_since, *counts = found
+    if unread_since is not None:
+        note_readable(issue_id)
     return Standing((active + current).total_seconds(), on_uncertain, any(counts), may_try)
 
 

@@ -49,7 +49,7 @@ class IssueQuerySet(models.QuerySet["Issue"]):
         Keeps the account of time spent sending: leaving `sending` adds the spell that ends.
         """
         if target == IssueState.SENDING:
-            fields = {"resumed_at": Now(), **NO_FAILURES, "relay_trials": 0, **fields}
+            fields = {"resumed_at": Now(), **NO_FAILURES, "relay_trials": 0, "unread_since": None, **fields}
         elif IssueState.SENDING in sources:
             spell = models.ExpressionWrapper(Now() - models.F("resumed_at"), output_field=models.DurationField())
             fields["active_time"] = models.Case(
@@ -99,6 +99,8 @@ class Issue(models.Model):
     # Attempts at an unproven relay that are under way or were refused for good, and when the last one was heard of.
     relay_trials = models.IntegerField(default=0, db_default=0, editable=False)
     trials_at = models.DateTimeField(null=True, blank=True, editable=False)
+    # Since when no worker could read its edition; null while one can.
+    unread_since = models.DateTimeField(null=True, blank=True, editable=False)
     archived_at = models.DateTimeField(null=True, blank=True, editable=False)
     final_counts = models.JSONField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)

@@ -7,8 +7,8 @@ import time
 from django.db import models, transaction
 from django.db.models.functions import Now
 
-from newsletters.delivery.compose import Template
 from newsletters.delivery.dialects import dialect
+from newsletters.delivery.editions import note_readable, note_unreadable, read_template
 from newsletters.models import DeliveryState, Edition, Issue, IssueState
 
 FIRST_CHUNK = 2_000
@@ -24,6 +24,9 @@ def fan_out(issue_id: int) -> None:
     """
     until = time.monotonic() + SLICE_SECONDS
     fields = _merge_fields(issue_id)
+    if fields is None:
+        note_unreadable(issue_id)
+        return
     more = _insert_chunk(issue_id, fields)
     dialect().tell_planner()
     while more and time.monotonic() < until:
@@ -36,9 +39,18 @@ def issues_to_fan_out() -> list[int]:
     return list(unfinished.exclude(state=IssueState.BLOCKED).values_list("pk", flat=True))
 
 
-def _merge_fields(issue_id: int) -> tuple[str, ...]:
-    found = Edition.objects.filter(issue_id=issue_id).values_list("template", flat=True).first()
-    return Template.from_bytes(bytes(found)).merge_fields if found is not None else ()
+def _merge_fields(issue_id: int) -> tuple[str, ...] | None:
+    """Return the readers' values to freeze; None when this process cannot read which they are."""
+    # A cancelled issue sends nothing, so its rows need none.
+    found = Edition.objects.exclude(issue__state=IssueState.CANCELLED).filter(issue=issue_id).values_list("template")
+    stored = found.first()
+    if stored is None:
+        return ()
+    template = read_template(issue_id, stored[0])
+    if template is None:
+        return None
+    note_readable(issue_id)
+    return template.merge_fields
 
 
 def _insert_chunk(issue_id: int, merge_fields: tuple[str, ...]) -> bool:
