@@ -46,7 +46,8 @@ def repair(issue: Issue, stored: bytes) -> None:
 
 def let_pass(issue: Issue, time: datetime.timedelta) -> None:
     """Make it seem that so much time has passed since nobody could read the edition."""
-    assert Issue.objects.filter(pk=issue.pk, unread_since__isnull=False).update(unread_since=F("unread_since") - time) == 1
+    noted = Issue.objects.filter(pk=issue.pk, unread_since__isnull=False)
+    assert noted.update(unread_since=F("unread_since") - time) == 1
 
 
 def stand(issue: Issue) -> tuple[str, str]:
