@@ -13,6 +13,7 @@ from ninja.renderers import BaseRenderer
 from pydantic_core import to_json
 
 from accounts.access import KeyBearer
+from config import openapi
 from core import problems
 from core.strict_json import StrictParser
 from newsletters.api import (
@@ -66,26 +67,8 @@ class CourantAPI(NinjaAPI):
 
     def get_openapi_schema(self, **options: Any) -> OpenAPISchema:
         document = super().get_openapi_schema(**options)
-        for path in document["paths"].values():
-            for operation in path.values():
-                _tell_the_truth(operation)
-        # Ninja lists the models of query parameters as if something referred to them.
-        schemas = document["components"]["schemas"]
-        for name in [name for name in schemas if name.endswith("Query")]:
-            del schemas[name]
+        openapi.complete(document)
         return document
-
-
-def _tell_the_truth(operation: dict[str, Any]) -> None:
-    operation["security"] = [{KeyBearer.__name__: [operation["x-scope"]]}]
-    for parameter in operation["parameters"]:
-        # A parameter is given or left out; there is no null in an address.
-        given = [one for one in parameter["schema"].pop("anyOf", []) if one != {"type": "null"}]
-        parameter["schema"] |= given[0] if given else {}
-    for status, answer in operation["responses"].items():
-        content = answer.get("content", {})
-        if int(status) >= 400 and "application/json" in content:  # noqa: PLR2004
-            content[problems.MEDIA_TYPE] = content.pop("application/json")
 
 
 api = CourantAPI(

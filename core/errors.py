@@ -97,6 +97,9 @@ class InvalidError(CourantError):
     title = "Invalid value"
 
 
+EVERY_KIND: tuple[type[CourantError], ...] = (CourantError, *CourantError.__subclasses__())
+
+
 def invalid_field(pointer: str, code: str, detail: str) -> InvalidError:
     """Return a 422 about a single field of the request body."""
     return InvalidError(code, detail, errors=[FieldError(code=code, detail=detail, pointer=pointer)])

@@ -15,8 +15,9 @@ from ninja.errors import HttpError, ValidationError
 from pydantic import BaseModel, Field
 from pydantic_core import to_json
 
-from core.errors import CourantError, FieldError, InvalidError
+from core.errors import EVERY_KIND, CourantError, FieldError, InvalidError
 from core.strict_json import escape
+from core.text_types import LEFT_OUT
 from core.uploads import discard_rest
 
 log = structlog.get_logger(__name__)
@@ -37,6 +38,7 @@ STOCK = {
     500: ("internal_error", "Something failed on our side. The header X-Request-Id names this request in the log."),
     503: ("database_unavailable", "The database cannot be reached. Try again in a moment."),
 }
+TITLES = {kind.status: kind.title for kind in EVERY_KIND}
 # pydantic's words for what is wrong, in ours; its sentence stays where ours is empty.
 WORDS = {
     "missing": ("required", "This is required."),
@@ -61,6 +63,8 @@ WORDS = {
     "greater_than_equal": ("out_of_range", ""),
     "less_than_equal": ("out_of_range", ""),
 }
+# What `core.text_types` raises.
+OUR_WORDS = ("control_character", "blank")
 
 
 class FieldProblem(BaseModel):
@@ -69,7 +73,7 @@ class FieldProblem(BaseModel):
     code: str = Field(description="Stable machine-readable word.", examples=["too_long"])
     detail: str = Field(description="One sentence for people.")
     pointer: str = Field(description="JSON pointer into the body (RFC 6901), or the name of a query parameter.")
-    line: int | None = Field(default=None, description="Line of a CSV file, counted from 1.")
+    line: int = Field(default=LEFT_OUT, description="Line of a CSV file, counted from 1; only where there is one.")
 
 
 class Problem(BaseModel):
@@ -80,14 +84,14 @@ class Problem(BaseModel):
     status: int = Field(examples=[404])
     detail: str = Field(examples=["There is no such object."])
     code: str = Field(examples=["not_found"])
-    errors: list[FieldProblem] = Field(default=[], description="What is wrong, value by value.")
+    errors: list[FieldProblem] = Field(description="What is wrong, value by value; empty when no value is named.")
 
 
-def problem(status: int, code: str, detail: str, *, title: str = "", errors: Iterable[FieldError] = ()) -> HttpResponse:
+def problem(status: int, code: str, detail: str, *, errors: Iterable[FieldError] = ()) -> HttpResponse:
     """Return the answer for an error."""
     body: dict[str, Any] = {
         "type": f"urn:courant:problem:{code}",
-        "title": title or HTTPStatus(status).phrase.capitalize(),
+        "title": title_of(status),
         "status": status,
         "detail": detail,
         "code": code,
@@ -101,6 +105,11 @@ def problem(status: int, code: str, detail: str, *, title: str = "", errors: Ite
     return response
 
 
+def title_of(status: int) -> str:
+    """Return the title that all errors of a status have."""
+    return TITLES.get(status, HTTPStatus(status).phrase.capitalize())
+
+
 def _field(error: FieldError) -> dict[str, Any]:
     shown: dict[str, Any] = {"code": error.code, "detail": error.detail, "pointer": error.pointer}
     return shown if error.line is None else shown | {"line": error.line}
@@ -108,7 +117,7 @@ def _field(error: FieldError) -> dict[str, Any]:
 
 def from_error(error: CourantError) -> HttpResponse:
     """Return the answer for one of our own expected failures."""
-    return problem(error.status, error.code, error.detail, title=error.title, errors=error.errors)
+    return problem(error.status, error.code, error.detail, errors=error.errors)
 
 
 def from_status(status: int) -> HttpResponse:
@@ -163,7 +172,9 @@ def _invalid(errors: Sequence[dict[str, Any]]) -> InvalidError:
     """Return our error for pydantic's list, each entry with a pointer."""
     fields = []
     for error in errors[:MOST_ERRORS]:
-        code, detail = WORDS.get(error["type"], (error["type"], ""))
+        # Words of our own types stay; of pydantic's there are many more than these.
+        kind = error["type"]
+        code, detail = WORDS.get(kind, (kind if kind in OUR_WORDS else "invalid_value", ""))
         # Of a text that validators have seen pydantic says "Value … items".
         said = error["msg"].replace("Value should", "Text should").replace("items after validation", "characters")
         fields.append(FieldError(code=code, detail=detail or f"{said}.", pointer=_pointer(error["loc"])))

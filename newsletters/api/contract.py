@@ -19,15 +19,13 @@ from accounts.models import Scope
 from core.errors import BadRequestError, InvalidError, invalid_field
 from core.idempotency import HEADER, MAX_KEY_LENGTH, Answer, check_key, fingerprint, run_once
 from core.pagination import DEFAULT_LIMIT, MAX_LIMIT, cut_page
-from core.problems import Problem
 from core.text_types import one_line
 from core.uploads import whole_body
+from newsletters.api.codes import STATUS_OF
 
 M = TypeVar("M", bound=Model)
 T = TypeVar("T", bound=BaseModel)
 
-# Every operation that reads a JSON body may refuse it in these ways.
-JSON_BODY = (400, 413, 415, 422)
 IDEMPOTENCY_HEADER = {
     "in": "header",
     "name": HEADER,
@@ -42,19 +40,19 @@ IDEMPOTENCY_HEADER = {
 def contract(
     scope: Scope,
     answer: type[BaseModel] | None,
-    *errors: int,
+    *errors: str,
     status: int = 200,
     or_status: int | None = None,
     **extra: Any,
 ) -> dict[str, Any]:
     """Return the arguments that declare an operation: its scope, its answer and its errors.
 
-    401 and 403 belong to every operation. `or_status` is a second status with the same answer. `extra`
-    goes into the OpenAPI document.
+    `errors` are codes of `newsletters.api.codes` besides those of every operation; an unknown one is a KeyError.
+    `or_status` is a second status with the same answer. `extra` goes into the OpenAPI document.
     """
     declared: dict[int, Any] = {one: answer for one in (status, or_status) if one is not None}
-    declared |= dict.fromkeys(sorted({401, 403, *errors}), Problem)
-    return {"auth": KeyBearer(scope), "response": declared, "openapi_extra": {"x-scope": scope.value, **extra}}
+    told = {"x-scope": scope.value, "x-codes": sorted(set(errors), key=lambda code: (STATUS_OF[code], code))}
+    return {"auth": KeyBearer(scope), "response": declared, "openapi_extra": {**told, **extra}}
 
 
 class StrictQueryModel(QueryModel):

@@ -9,14 +9,15 @@ from pydantic import BaseModel, Field
 from accounts.access import ApiRequest
 from accounts.audit import program
 from accounts.models import Scope
-from newsletters.api import visible
+from newsletters.api import codes, visible
 from newsletters.api.contract import IDEMPOTENCY_HEADER, contract, once
 from newsletters.api.deliveries import DeliveryOut
 from newsletters.api.issues import find_issue
 from newsletters.delivery.deciding import Decision, decide, decide_all
 
 router = Router(tags=["Deliveries"])
-ERRORS = (400, 404, 409, 413, 422)
+ONE = (*codes.ONCE, "not_found", "delivery_not_held", "issue_not_resendable", "sending_blocked")
+ALL = (*codes.ONCE, "not_found", "issue_not_resendable", "sending_blocked")
 
 
 class DecidedOut(BaseModel):
@@ -27,7 +28,7 @@ class DecidedOut(BaseModel):
 
 @router.post(
     "/deliveries/{delivery_id}/resend",
-    **contract(Scope.ISSUES_SEND, DeliveryOut, *ERRORS, parameters=[IDEMPOTENCY_HEADER]),
+    **contract(Scope.ISSUES_SEND, DeliveryOut, *ONE, parameters=[IDEMPOTENCY_HEADER]),
     operation_id="resend_delivery",
     summary="Send a held delivery again",
 )
@@ -42,7 +43,7 @@ def resend(request: ApiRequest, delivery_id: str) -> HttpResponse:
 
 @router.post(
     "/deliveries/{delivery_id}/accept",
-    **contract(Scope.ISSUES_SEND, DeliveryOut, *ERRORS, parameters=[IDEMPOTENCY_HEADER]),
+    **contract(Scope.ISSUES_SEND, DeliveryOut, *ONE, parameters=[IDEMPOTENCY_HEADER]),
     operation_id="accept_delivery",
     summary="Take a held delivery as sent",
 )
@@ -53,7 +54,7 @@ def accept(request: ApiRequest, delivery_id: str) -> HttpResponse:
 
 @router.post(
     "/deliveries/{delivery_id}/drop",
-    **contract(Scope.ISSUES_SEND, DeliveryOut, *ERRORS, parameters=[IDEMPOTENCY_HEADER]),
+    **contract(Scope.ISSUES_SEND, DeliveryOut, *ONE, parameters=[IDEMPOTENCY_HEADER]),
     operation_id="drop_delivery",
     summary="Give a held delivery up",
 )
@@ -64,7 +65,7 @@ def drop(request: ApiRequest, delivery_id: str) -> HttpResponse:
 
 @router.post(
     "/issues/{issue_id}/held/resend",
-    **contract(Scope.ISSUES_SEND, DecidedOut, *ERRORS, parameters=[IDEMPOTENCY_HEADER]),
+    **contract(Scope.ISSUES_SEND, DecidedOut, *ALL, parameters=[IDEMPOTENCY_HEADER]),
     operation_id="resend_held",
     summary="Send all held deliveries of an issue again",
 )
@@ -75,7 +76,7 @@ def resend_held(request: ApiRequest, issue_id: str) -> HttpResponse:
 
 @router.post(
     "/issues/{issue_id}/held/accept",
-    **contract(Scope.ISSUES_SEND, DecidedOut, *ERRORS, parameters=[IDEMPOTENCY_HEADER]),
+    **contract(Scope.ISSUES_SEND, DecidedOut, *ALL, parameters=[IDEMPOTENCY_HEADER]),
     operation_id="accept_held",
     summary="Take all held deliveries of an issue as sent",
 )
@@ -86,7 +87,7 @@ def accept_held(request: ApiRequest, issue_id: str) -> HttpResponse:
 
 @router.post(
     "/issues/{issue_id}/held/drop",
-    **contract(Scope.ISSUES_SEND, DecidedOut, *ERRORS, parameters=[IDEMPOTENCY_HEADER]),
+    **contract(Scope.ISSUES_SEND, DecidedOut, *ALL, parameters=[IDEMPOTENCY_HEADER]),
     operation_id="drop_held",
     summary="Give all held deliveries of an issue up",
 )

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from accounts.access import ApiRequest
 from accounts.models import Scope
 from core.errors import InvalidError
-from newsletters.api import visible
+from newsletters.api import codes, visible
 from newsletters.api.contract import ListQuery, Page, SearchText, StrictQuery, contract, listed
 from newsletters.api.issues import find_issue
 from newsletters.api.output import Output
@@ -90,7 +90,7 @@ class DoubtQuery(ListQuery):
 
 @router.get(
     "/issues/{issue_id}/deliveries",
-    **contract(Scope.ISSUES_READ, DeliveryPage, 400, 404, 422),
+    **contract(Scope.ISSUES_READ, DeliveryPage, *codes.LIST, "not_found", "invalid_address"),
     operation_id="list_deliveries",
     summary="List an issue's deliveries",
 )
@@ -110,7 +110,7 @@ def list_deliveries(
 
 @router.get(
     "/deliveries",
-    **contract(Scope.ISSUES_READ, DeliveryPage, 400, 422),
+    **contract(Scope.ISSUES_READ, DeliveryPage, *codes.LIST, "filter_required"),
     operation_id="list_doubtful_deliveries",
     summary="List what needs a person",
 )
@@ -128,7 +128,7 @@ def list_doubtful(request: ApiRequest, query: Annotated[DoubtQuery, StrictQuery(
 
 @router.get(
     "/deliveries/{delivery_id}",
-    **contract(Scope.ISSUES_READ, DeliveryOut, 404),
+    **contract(Scope.ISSUES_READ, DeliveryOut, "not_found"),
     operation_id="get_delivery",
     summary="Get a delivery",
 )

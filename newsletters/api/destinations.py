@@ -11,8 +11,8 @@ from pydantic import BeforeValidator, ConfigDict, Field
 from accounts.access import ApiRequest
 from accounts.models import Scope
 from core.text_types import LEFT_OUT, FilledLine, StrictInput
-from newsletters.api import visible
-from newsletters.api.contract import JSON_BODY, ListQuery, Page, StrictQuery, changes_of, contract, listed
+from newsletters.api import codes, visible
+from newsletters.api.contract import ListQuery, Page, StrictQuery, changes_of, contract, listed
 from newsletters.api.output import Output
 from newsletters.delivery.destinations import CLOSED, OPEN
 from newsletters.delivery.window import CAP
@@ -25,6 +25,7 @@ from newsletters.publishing.destinations import (
 )
 
 router = Router(tags=["Destinations"])
+LIMIT = ("invalid_domain", "destination_exists")
 
 
 def _false(value: Any) -> Any:
@@ -100,7 +101,7 @@ class DestinationQuery(ListQuery):
 
 @router.get(
     "/destinations",
-    **contract(Scope.NEWSLETTERS_READ, DestinationPage, 400, 422),
+    **contract(Scope.NEWSLETTERS_READ, DestinationPage, *codes.LIST),
     operation_id="list_destinations",
     summary="List destinations",
 )
@@ -114,7 +115,9 @@ def list_destinations(request: ApiRequest, query: Annotated[DestinationQuery, St
 
 @router.post(
     "/destinations",
-    **contract(Scope.NEWSLETTERS_WRITE, DestinationOut, *JSON_BODY, 409, status=201),
+    **contract(
+        Scope.NEWSLETTERS_WRITE, DestinationOut, *codes.BODY, "invalid_domain", "destination_exists", status=201
+    ),
     operation_id="create_destination",
     summary="Limit a domain",
 )
@@ -126,7 +129,7 @@ def create(request: ApiRequest, body: DestinationIn) -> Status[DestinationOut]:
 
 @router.get(
     "/destinations/{destination_id}",
-    **contract(Scope.NEWSLETTERS_READ, DestinationOut, 404),
+    **contract(Scope.NEWSLETTERS_READ, DestinationOut, "not_found"),
     operation_id="get_destination",
     summary="Get a destination",
 )
@@ -137,7 +140,7 @@ def get_destination(request: ApiRequest, destination_id: str) -> DestinationOut:
 
 @router.patch(
     "/destinations/{destination_id}",
-    **contract(Scope.NEWSLETTERS_WRITE, DestinationOut, *JSON_BODY, 404),
+    **contract(Scope.NEWSLETTERS_WRITE, DestinationOut, *codes.BODY, "not_found", "nothing_to_change"),
     operation_id="update_destination",
     summary="Change a limit, or open a domain now",
 )
@@ -150,7 +153,7 @@ def update(request: ApiRequest, destination_id: str, body: DestinationPatch) -> 
 
 @router.delete(
     "/destinations/{destination_id}",
-    **contract(Scope.NEWSLETTERS_WRITE, None, 404, status=204),
+    **contract(Scope.NEWSLETTERS_WRITE, None, "not_found", status=204),
     operation_id="delete_destination",
     summary="Forget a destination",
 )

@@ -15,7 +15,7 @@ from accounts.models import Scope
 from core.strict_json import check_media_type
 from core.text_types import not_blank, one_line
 from core.uploads import open_body
-from newsletters.api import visible
+from newsletters.api import codes, visible
 from newsletters.api.contract import ListQuery, Page, StrictQuery, contract, listed
 from newsletters.api.output import Output
 from newsletters.audience.import_upload import MAX_BYTES
@@ -24,6 +24,7 @@ from newsletters.models import Import, ImportRowError
 
 router = Router(tags=["Imports"])
 
+FILE = (*codes.FILE, "not_found")
 CSV_BODY = {
     "content": {
         "text/csv": {
@@ -89,7 +90,9 @@ class ImportErrorPage(Page[ImportErrorOut]):
 
 @router.post(
     "/newsletters/{newsletter_id}/imports",
-    **contract(Scope.SUBSCRIBERS_CONSENT, ImportOut, 400, 404, 413, 415, 422, status=202, requestBody=CSV_BODY),
+    **contract(
+        Scope.SUBSCRIBERS_CONSENT, ImportOut, *codes.QUERY, *codes.FILE, "not_found", status=202, requestBody=CSV_BODY
+    ),
     operation_id="create_import",
     summary="Import readers from CSV",
 )
@@ -114,7 +117,7 @@ def create(
 
 @router.get(
     "/newsletters/{newsletter_id}/imports",
-    **contract(Scope.SUBSCRIBERS_READ, ImportPage, 400, 404, 422),
+    **contract(Scope.SUBSCRIBERS_READ, ImportPage, *codes.LIST, "not_found"),
     operation_id="list_imports",
     summary="List a newsletter's imports",
 )
@@ -127,7 +130,7 @@ def list_imports(request: ApiRequest, newsletter_id: str, query: Annotated[ListQ
 
 @router.get(
     "/imports/{import_id}",
-    **contract(Scope.SUBSCRIBERS_READ, ImportOut, 404),
+    **contract(Scope.SUBSCRIBERS_READ, ImportOut, "not_found"),
     operation_id="get_import",
     summary="Get an import",
 )
@@ -138,7 +141,7 @@ def get_import(request: ApiRequest, import_id: str) -> ImportOut:
 
 @router.get(
     "/imports/{import_id}/errors",
-    **contract(Scope.SUBSCRIBERS_READ, ImportErrorPage, 400, 404, 422),
+    **contract(Scope.SUBSCRIBERS_READ, ImportErrorPage, *codes.LIST, "not_found"),
     operation_id="list_import_errors",
     summary="List an import's errors",
 )

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from accounts.access import ApiRequest
 from accounts.models import Scope
 from core.text_types import LEFT_OUT, FilledLine, Line, StrictInput, Text
-from newsletters.api import visible
-from newsletters.api.contract import JSON_BODY, ListQuery, Page, StrictQuery, changes_of, contract, listed
+from newsletters.api import codes, visible
+from newsletters.api.contract import ListQuery, Page, StrictQuery, changes_of, contract, listed
 from newsletters.api.output import Output
 from newsletters.models import Issue, Notice
 from newsletters.publishing.editing import create_issue, delete_issue, update_issue
@@ -23,6 +23,8 @@ router = Router(tags=["Issues"])
 MAX_BODY_LENGTH = 512 * 1024
 State = Literal["draft", "scheduled", "sending", "paused", "blocked", "sent", "cancelled"]
 BodyFormat = Literal["markdown", "html"]
+CHANGE = ("not_found", "nothing_to_change")
+PROOF = ("not_found", "issue_already_started", "invalid_address", "address_suppressed", "sender_not_verified")
 Subject = Annotated[FilledLine, Field(max_length=255, examples=["What happened this week"])]
 Preheader = Annotated[Line, Field(max_length=255, description="What mail programs show beside the subject.")]
 Body = Annotated[
@@ -149,7 +151,7 @@ def find_issue(request: ApiRequest, issue_id: str) -> Issue:
 
 @router.get(
     "/newsletters/{newsletter_id}/issues",
-    **contract(Scope.ISSUES_READ, IssuePage, 400, 404, 422),
+    **contract(Scope.ISSUES_READ, IssuePage, *codes.LIST, "not_found"),
     operation_id="list_issues",
     summary="List a newsletter's issues",
 )
@@ -164,7 +166,7 @@ def list_issues(request: ApiRequest, newsletter_id: str, query: Annotated[IssueQ
 
 @router.post(
     "/newsletters/{newsletter_id}/issues",
-    **contract(Scope.ISSUES_WRITE, IssueOut, *JSON_BODY, 404, status=201),
+    **contract(Scope.ISSUES_WRITE, IssueOut, *codes.BODY, *codes.CONTENT, "not_found", status=201),
     operation_id="create_issue",
     summary="Write an issue",
 )
@@ -177,7 +179,7 @@ def create(request: ApiRequest, newsletter_id: str, body: IssueIn) -> Status[Iss
 
 @router.get(
     "/issues/{issue_id}",
-    **contract(Scope.ISSUES_READ, IssueOut, 404),
+    **contract(Scope.ISSUES_READ, IssueOut, "not_found"),
     operation_id="get_issue",
     summary="Get an issue",
 )
@@ -188,7 +190,7 @@ def get_issue(request: ApiRequest, issue_id: str) -> IssueOut:
 
 @router.patch(
     "/issues/{issue_id}",
-    **contract(Scope.ISSUES_WRITE, IssueOut, *JSON_BODY, 404, 409),
+    **contract(Scope.ISSUES_WRITE, IssueOut, *codes.BODY, *codes.CONTENT, *CHANGE, "issue_not_editable"),
     operation_id="update_issue",
     summary="Change an issue",
 )
@@ -201,7 +203,7 @@ def update(request: ApiRequest, issue_id: str, body: IssuePatch) -> IssueOut:
 
 @router.delete(
     "/issues/{issue_id}",
-    **contract(Scope.ISSUES_WRITE, None, 404, 409, status=204),
+    **contract(Scope.ISSUES_WRITE, None, "not_found", "issue_not_deletable", status=204),
     operation_id="delete_issue",
     summary="Delete a draft",
 )
@@ -213,7 +215,7 @@ def delete(request: ApiRequest, issue_id: str) -> Status[None]:
 
 @router.post(
     "/issues/{issue_id}/proof",
-    **contract(Scope.ISSUES_WRITE, ProofsOut, *JSON_BODY, 404, 409, status=202),
+    **contract(Scope.ISSUES_WRITE, ProofsOut, *codes.BODY, *codes.RENDERED, *PROOF, status=202),
     operation_id="send_proof",
     summary="Send a proof",
 )
@@ -225,7 +227,7 @@ def send_proof(request: ApiRequest, issue_id: str, body: ProofIn) -> Status[Proo
 
 @router.get(
     "/issues/{issue_id}/preview",
-    **contract(Scope.ISSUES_READ, PreviewOut, 400, 404, 422),
+    **contract(Scope.ISSUES_READ, PreviewOut, *codes.QUERY, *codes.RENDERED, "not_found"),
     operation_id="preview_issue",
     summary="Preview an issue",
 )

@@ -12,8 +12,8 @@ from pydantic.config import JsonDict
 from accounts.access import ApiRequest
 from accounts.models import Scope
 from core.text_types import LEFT_OUT, FilledLine, Line, StrictInput
-from newsletters.api import visible
-from newsletters.api.contract import JSON_BODY, ListQuery, Page, StrictQuery, changes_of, contract, listed
+from newsletters.api import codes, visible
+from newsletters.api.contract import ListQuery, Page, StrictQuery, changes_of, contract, listed
 from newsletters.api.output import Output
 from newsletters.api.senders import SenderOut
 from newsletters.models import Newsletter
@@ -57,6 +57,8 @@ ON_UNCERTAIN = (
     "What happens to a mail whose fate is unknown because the link broke after its last byte: `resend` it, at the "
     "risk of a second copy, or `hold` it for a decision."
 )
+TEXT = ("encoded_word", "only_spaces", "invalid_address")
+CHANGE = ("not_found", "nothing_to_change")
 EXAMPLE: JsonDict = {
     "name": "The Weekly",
     "slug": "weekly",
@@ -125,7 +127,7 @@ class NewsletterPage(Page[NewsletterOut]):
 
 @router.get(
     "/newsletters",
-    **contract(Scope.NEWSLETTERS_READ, NewsletterPage, 400, 422),
+    **contract(Scope.NEWSLETTERS_READ, NewsletterPage, *codes.LIST),
     operation_id="list_newsletters",
     summary="List newsletters",
 )
@@ -136,7 +138,7 @@ def list_newsletters(request: ApiRequest, query: Annotated[ListQuery, StrictQuer
 
 @router.post(
     "/newsletters",
-    **contract(Scope.NEWSLETTERS_WRITE, NewsletterOut, *JSON_BODY, 409, status=201),
+    **contract(Scope.NEWSLETTERS_WRITE, NewsletterOut, *codes.BODY, *TEXT, "newsletter_slug_taken", status=201),
     operation_id="create_newsletter",
     summary="Create a newsletter",
 )
@@ -148,7 +150,7 @@ def create(request: ApiRequest, body: NewsletterIn) -> Status[NewsletterOut]:
 
 @router.get(
     "/newsletters/{newsletter_id}",
-    **contract(Scope.NEWSLETTERS_READ, NewsletterOut, 404),
+    **contract(Scope.NEWSLETTERS_READ, NewsletterOut, "not_found"),
     operation_id="get_newsletter",
     summary="Get a newsletter",
 )
@@ -159,7 +161,7 @@ def get_newsletter(request: ApiRequest, newsletter_id: str) -> NewsletterOut:
 
 @router.patch(
     "/newsletters/{newsletter_id}",
-    **contract(Scope.NEWSLETTERS_WRITE, NewsletterOut, *JSON_BODY, 404, 409),
+    **contract(Scope.NEWSLETTERS_WRITE, NewsletterOut, *codes.BODY, *TEXT, *CHANGE, "newsletter_slug_taken"),
     operation_id="update_newsletter",
     summary="Change a newsletter",
 )
@@ -171,7 +173,7 @@ def update(request: ApiRequest, newsletter_id: str, body: NewsletterPatch) -> Ne
 
 @router.delete(
     "/newsletters/{newsletter_id}",
-    **contract(Scope.NEWSLETTERS_WRITE, None, 404, 409, status=204),
+    **contract(Scope.NEWSLETTERS_WRITE, None, "not_found", "newsletter_is_sending", status=204),
     operation_id="delete_newsletter",
     summary="Delete a newsletter",
 )

@@ -11,8 +11,8 @@ from pydantic import ConfigDict, Field
 from accounts.access import ApiRequest
 from accounts.models import Scope
 from core.text_types import LEFT_OUT, StrictInput
-from newsletters.api import visible
-from newsletters.api.contract import JSON_BODY, ListQuery, Page, StrictQuery, changes_of, contract, listed
+from newsletters.api import codes, visible
+from newsletters.api.contract import ListQuery, Page, StrictQuery, changes_of, contract, listed
 from newsletters.api.output import Output
 from newsletters.models import SenderIdentity
 from newsletters.publishing.senders import (
@@ -63,7 +63,7 @@ class SenderPage(Page[SenderOut]):
 
 @router.get(
     "/senders",
-    **contract(Scope.NEWSLETTERS_READ, SenderPage, 400, 422),
+    **contract(Scope.NEWSLETTERS_READ, SenderPage, *codes.LIST),
     operation_id="list_senders",
     summary="List sender identities",
 )
@@ -74,7 +74,7 @@ def list_senders(request: ApiRequest, query: Annotated[ListQuery, StrictQuery(..
 
 @router.get(
     "/senders/{sender_id}",
-    **contract(Scope.NEWSLETTERS_READ, SenderOut, 404),
+    **contract(Scope.NEWSLETTERS_READ, SenderOut, "not_found"),
     operation_id="get_sender",
     summary="Get a sender identity",
 )
@@ -85,7 +85,7 @@ def get_sender(request: ApiRequest, sender_id: str) -> SenderOut:
 
 @router.patch(
     "/senders/{sender_id}",
-    **contract(Scope.NEWSLETTERS_WRITE, SenderOut, *JSON_BODY, 404),
+    **contract(Scope.NEWSLETTERS_WRITE, SenderOut, *codes.BODY, "not_found", "nothing_to_change"),
     operation_id="update_sender",
     summary="Change a sender's limits",
 )
@@ -98,7 +98,7 @@ def update(request: ApiRequest, sender_id: str, body: SenderPatch) -> SenderOut:
 
 @router.post(
     "/senders/{sender_id}/verification",
-    **contract(Scope.NEWSLETTERS_WRITE, SenderOut, 404, status=202),
+    **contract(Scope.NEWSLETTERS_WRITE, SenderOut, "not_found", status=202),
     operation_id="request_sender_verification",
     summary="Mail the verification link again",
 )

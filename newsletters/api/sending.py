@@ -14,13 +14,24 @@ from accounts.access import ApiRequest
 from accounts.audit import Actor, program
 from accounts.models import Scope
 from core.text_types import Line, StrictInput
-from newsletters.api.contract import IDEMPOTENCY_HEADER, JSON_BODY, contract, once
+from newsletters.api import codes
+from newsletters.api.contract import IDEMPOTENCY_HEADER, contract, once
 from newsletters.api.issues import IssueOut, State, find_issue
 from newsletters.publishing import sending
 from newsletters.publishing.progress import measure
 from newsletters.publishing.schedule_times import read_send_at
 
 router = Router(tags=["Sending"])
+
+SEND = (*codes.READY, *codes.RENDERED, "not_found", "issue_not_sendable", "sending_blocked")
+SCHEDULE = (
+    *codes.READY,
+    "not_found",
+    "issue_not_schedulable",
+    "invalid_time",
+    "time_does_not_exist",
+    "too_far",
+)
 
 
 class ScheduleIn(StrictInput):
@@ -67,7 +78,7 @@ class ProgressOut(BaseModel):
 
 @router.post(
     "/issues/{issue_id}/send",
-    **contract(Scope.ISSUES_SEND, IssueOut, 400, 404, 409, 413, 422, status=202, parameters=[IDEMPOTENCY_HEADER]),
+    **contract(Scope.ISSUES_SEND, IssueOut, *codes.ONCE, *SEND, status=202, parameters=[IDEMPOTENCY_HEADER]),
     operation_id="send_issue",
     summary="Send an issue",
 )
@@ -88,7 +99,7 @@ def send_issue(request: ApiRequest, issue_id: str) -> HttpResponse:
 
 @router.post(
     "/issues/{issue_id}/schedule",
-    **contract(Scope.ISSUES_SEND, IssueOut, *JSON_BODY, 404, 409),
+    **contract(Scope.ISSUES_SEND, IssueOut, *codes.BODY, *SCHEDULE),
     operation_id="schedule_issue",
     summary="Schedule an issue",
 )
@@ -102,7 +113,7 @@ def schedule_issue(request: ApiRequest, issue_id: str, body: ScheduleIn) -> Issu
 
 @router.post(
     "/issues/{issue_id}/unschedule",
-    **contract(Scope.ISSUES_SEND, IssueOut, 404, 409),
+    **contract(Scope.ISSUES_SEND, IssueOut, "not_found", "issue_not_scheduled"),
     operation_id="unschedule_issue",
     summary="Take an issue off the schedule",
 )
@@ -113,7 +124,7 @@ def unschedule_issue(request: ApiRequest, issue_id: str) -> IssueOut:
 
 @router.post(
     "/issues/{issue_id}/pause",
-    **contract(Scope.ISSUES_SEND, IssueOut, 404, 409),
+    **contract(Scope.ISSUES_SEND, IssueOut, "not_found", "issue_not_pausable"),
     operation_id="pause_issue",
     summary="Pause an issue",
 )
@@ -124,7 +135,7 @@ def pause_issue(request: ApiRequest, issue_id: str) -> IssueOut:
 
 @router.post(
     "/issues/{issue_id}/resume",
-    **contract(Scope.ISSUES_SEND, IssueOut, 404, 409),
+    **contract(Scope.ISSUES_SEND, IssueOut, "not_found", "issue_not_resumable", "sending_blocked"),
     operation_id="resume_issue",
     summary="Resume an issue",
 )
@@ -135,7 +146,7 @@ def resume_issue(request: ApiRequest, issue_id: str) -> IssueOut:
 
 @router.post(
     "/issues/{issue_id}/cancel",
-    **contract(Scope.ISSUES_SEND, IssueOut, 404, 409),
+    **contract(Scope.ISSUES_SEND, IssueOut, "not_found", "issue_not_cancellable"),
     operation_id="cancel_issue",
     summary="Cancel an issue",
 )
@@ -146,7 +157,7 @@ def cancel_issue(request: ApiRequest, issue_id: str) -> IssueOut:
 
 @router.get(
     "/issues/{issue_id}/progress",
-    **contract(Scope.ISSUES_READ, ProgressOut, 404),
+    **contract(Scope.ISSUES_READ, ProgressOut, "not_found"),
     operation_id="get_progress",
     summary="Follow an issue",
 )

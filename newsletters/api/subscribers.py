@@ -11,9 +11,8 @@ from pydantic import ConfigDict, Field, WithJsonSchema
 from accounts.access import ApiRequest
 from accounts.models import Scope
 from core.text_types import LEFT_OUT, Line, StrictInput
-from newsletters.api import visible
+from newsletters.api import codes, visible
 from newsletters.api.contract import (
-    JSON_BODY,
     ListQuery,
     Page,
     SearchText,
@@ -76,7 +75,7 @@ class SubscriberQuery(ListQuery):
 
 @router.get(
     "/subscribers",
-    **contract(Scope.SUBSCRIBERS_READ, SubscriberPage, 400, 422),
+    **contract(Scope.SUBSCRIBERS_READ, SubscriberPage, *codes.LIST),
     operation_id="list_subscribers",
     summary="List subscribers",
 )
@@ -90,7 +89,7 @@ def list_subscribers(request: ApiRequest, query: Annotated[SubscriberQuery, Stri
 
 @router.get(
     "/subscribers/{subscriber_id}",
-    **contract(Scope.SUBSCRIBERS_READ, SubscriberOut, 404),
+    **contract(Scope.SUBSCRIBERS_READ, SubscriberOut, "not_found"),
     operation_id="get_subscriber",
     summary="Get a subscriber",
 )
@@ -101,7 +100,7 @@ def get_subscriber(request: ApiRequest, subscriber_id: str) -> SubscriberOut:
 
 @router.patch(
     "/subscribers/{subscriber_id}",
-    **contract(Scope.SUBSCRIBERS_WRITE, SubscriberOut, *JSON_BODY, 404),
+    **contract(Scope.SUBSCRIBERS_WRITE, SubscriberOut, *codes.BODY, *codes.READER, "not_found", "nothing_to_change"),
     operation_id="update_subscriber",
     summary="Change a subscriber",
 )
@@ -113,7 +112,7 @@ def update(request: ApiRequest, subscriber_id: str, body: SubscriberPatch) -> Su
 
 @router.delete(
     "/subscribers/{subscriber_id}",
-    **contract(Scope.SUBSCRIBERS_WRITE, None, 404, status=204),
+    **contract(Scope.SUBSCRIBERS_WRITE, None, "not_found", status=204),
     operation_id="delete_subscriber",
     summary="Erase a subscriber",
 )

@@ -11,8 +11,8 @@ from pydantic import ConfigDict, Field
 from accounts.access import ApiRequest
 from accounts.models import Scope
 from core.text_types import FilledLine, StrictInput
-from newsletters.api import visible
-from newsletters.api.contract import JSON_BODY, ListQuery, Page, SearchText, StrictQuery, contract, listed
+from newsletters.api import codes, visible
+from newsletters.api.contract import ListQuery, Page, SearchText, StrictQuery, contract, listed
 from newsletters.api.output import Output
 from newsletters.api.subscribers import Attributes, ReaderName, SubscriberOut
 from newsletters.audience.subscribing import enter, unsubscribe
@@ -21,6 +21,14 @@ from newsletters.models import ConsentEvent, Subscription
 router = Router(tags=["Subscriptions"])
 
 State = Literal["pending", "active", "unsubscribed"]
+ENTER = (
+    *codes.READER,
+    "not_found",
+    "invalid_address",
+    "invalid_consent_source",
+    "reader_unsubscribed",
+    "subscription_changed",
+)
 CONSENT = "Where the reader gave consent, such as `paper form, spring fair`. Needs the scope `subscribers:consent`."
 
 
@@ -82,7 +90,7 @@ class ConsentEventPage(Page[ConsentEventOut]):
 
 @router.post(
     "/newsletters/{newsletter_id}/subscriptions",
-    **contract(Scope.SUBSCRIBERS_WRITE, SubscriptionOut, *JSON_BODY, 404, 409, status=201, or_status=200),
+    **contract(Scope.SUBSCRIBERS_WRITE, SubscriptionOut, *codes.BODY, *ENTER, status=201, or_status=200),
     operation_id="create_subscription",
     summary="Add a reader",
 )
@@ -103,7 +111,7 @@ def create(request: ApiRequest, newsletter_id: str, body: SubscriptionIn) -> Sta
 
 @router.get(
     "/newsletters/{newsletter_id}/subscriptions",
-    **contract(Scope.SUBSCRIBERS_READ, SubscriptionPage, 400, 404, 422),
+    **contract(Scope.SUBSCRIBERS_READ, SubscriptionPage, *codes.LIST, "not_found"),
     operation_id="list_subscriptions",
     summary="List a newsletter's subscriptions",
 )
@@ -122,7 +130,7 @@ def list_subscriptions(
 
 @router.get(
     "/subscriptions/{subscription_id}",
-    **contract(Scope.SUBSCRIBERS_READ, SubscriptionOut, 404),
+    **contract(Scope.SUBSCRIBERS_READ, SubscriptionOut, "not_found"),
     operation_id="get_subscription",
     summary="Get a subscription",
 )
@@ -133,7 +141,7 @@ def get_subscription(request: ApiRequest, subscription_id: str) -> SubscriptionO
 
 @router.post(
     "/subscriptions/{subscription_id}/unsubscribe",
-    **contract(Scope.SUBSCRIBERS_WRITE, SubscriptionOut, 404),
+    **contract(Scope.SUBSCRIBERS_WRITE, SubscriptionOut, "not_found", "subscription_changed"),
     operation_id="unsubscribe",
     summary="Unsubscribe a reader",
 )
@@ -146,7 +154,7 @@ def end(request: ApiRequest, subscription_id: str) -> SubscriptionOut:
 
 @router.get(
     "/subscriptions/{subscription_id}/consent",
-    **contract(Scope.SUBSCRIBERS_READ, ConsentEventPage, 400, 404, 422),
+    **contract(Scope.SUBSCRIBERS_READ, ConsentEventPage, *codes.LIST, "not_found"),
     operation_id="list_consent_events",
     summary="Read the consent log",
 )

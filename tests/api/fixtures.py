@@ -15,13 +15,14 @@ from django.test import Client
 from accounts.models import Publisher
 from newsletters.models import Issue, IssueState, Newsletter
 from tests import cast
+from tests.api import documented
 
 PROBLEM_KEYS = {"type", "title", "status", "detail", "code", "errors"}
 
 
 @dataclass
 class Api:
-    """A caller of /api/v1 with one publisher's key; checks the form of every error on the way."""
+    """A caller of /api/v1 with one publisher's key; checks every answer against the document on the way."""
 
     publisher: Publisher
     key: str
@@ -43,6 +44,7 @@ class Api:
             sent["Authorization"] = f"Bearer {self.key}"
         address = path if path.startswith("/api/") else f"/api/v1{path}"
         answer = self.client.generic(method, address, data, content_type=content_type, headers=sent)
+        documented.check(method, address, answer)
         if answer.status_code >= 400:
             problem = json.loads(answer.content)
             assert answer["Content-Type"] == "application/problem+json"
