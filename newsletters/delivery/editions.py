@@ -52,14 +52,14 @@ def load_edition(issue_id: int) -> Facts | None:
         )
         .first()
     )
-    template = read_template(issue_id, found[0]) if found is not None else None
+    template = read_template(issue_id, bytes(found[0])) if found is not None else None
     return Facts(template, *found[1:]) if template is not None else None
 
 
 def read_template(issue_id: int, stored: bytes) -> Template | None:
     """Return the template of an edition; None when this release cannot read it."""
     try:
-        return Template.from_bytes(bytes(stored))
+        return Template.from_bytes(stored)
     except (ValueError, LookupError, TypeError) as error:
         log.warning("edition_unreadable", issue=issue_id, error=type(error).__name__)
         return None

@@ -46,7 +46,7 @@ def _merge_fields(issue_id: int) -> tuple[str, ...] | None:
     stored = found.first()
     if stored is None:
         return ()
-    template = read_template(issue_id, stored[0])
+    template = read_template(issue_id, bytes(stored[0]))
     if template is None:
         return None
     note_readable(issue_id)

@@ -23,6 +23,7 @@ from tests.delivery.scripted_relay import CUT, ScriptedRelay
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.dialects]
 PROCESSES = 6
+# Paced, rows of the one domain would wait for their turn beyond the rounds (test_parked_rows).
 UNPACED = dataclasses.replace(LIMITS, pacing=False)
 
 
