@@ -10,7 +10,7 @@ from tests.faults.stage import Stage, chance_of
 from tests.services.accounting import Account
 from tests.services.processes import wait_until
 
-READERS = 1_000
+READERS = 2_000
 # A lease outlives every restart of a server, and a frozen worker outlives its lease.
 LEASE_SECONDS = 8
 FROZEN_SECONDS = 10.0
@@ -41,6 +41,9 @@ def _acts(chance: random.Random) -> dict[str, Callable[[Stage], None]]:
         "restart_database": lambda stage: stage.restart_database(),
         "kill_database": lambda stage: stage.kill_database(),
         "end_sessions": lambda stage: stage.end_sessions(times=10),
+        "exhaust_connections": lambda stage: stage.exhaust_connections(),
+        "publish_garbage": lambda stage: stage.publish_garbage(),
+        "double_doorbells": lambda stage: stage.double_doorbells(),
         "restart_relay": lambda stage: stage.restart_relay(seconds=seconds),
         "pause_and_resume": lambda stage: stage.pause_and_resume(seconds=seconds),
     }

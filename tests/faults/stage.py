@@ -16,6 +16,7 @@ from collections.abc import Callable
 import pika
 import psycopg
 
+from tests.faults import messages
 from tests.services import editor
 from tests.services.accounting import Account, account
 from tests.services.postgresql import Postgresql
@@ -35,13 +36,6 @@ SETTINGS = {
     "LOG_LEVEL": "INFO",
 }
 QUEUES = ("bulk", "default", "transactional")
-GARBAGE = (
-    b"",
-    b"no json",
-    b'{"actor_name": 1}',
-    b"\x00" * 100_000,
-    b'{"queue_name":"bulk","actor_name":"no_such","args":[],"kwargs":{},"options":{},"message_id":"1"}',
-)
 
 
 class Stage:
@@ -156,6 +150,16 @@ class Stage:
         else:
             self.broker.flush()
 
+    def publish_garbage(self) -> None:
+        """Put on a queue what is no message, and doorbells of issues that do not exist."""
+        garbage = {f"garbage-{number}": body for number, body in enumerate(messages.NOT_MESSAGES)}
+        messages.publish(self.broker, garbage | messages.doorbells(messages.NOT_ISSUES))
+
+    def double_doorbells(self, *, times: int = 20) -> None:
+        """Ring for the issue again and again."""
+        [(primary_key,)] = self.query("SELECT id FROM newsletters_issue")
+        messages.publish(self.broker, messages.doorbells([int(str(primary_key))] * times))
+
     # --- database ------------------------------------------------------------------------------------
 
     def restart_database(self) -> None:
@@ -176,6 +180,14 @@ class Stage:
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [self.database_name]
                 )
                 time.sleep(pause)
+
+    def exhaust_connections(self, *, seconds: float = 3) -> None:
+        """Leave the site three connections for so long."""
+        with self.database.connect() as connection:
+            connection.execute(f'ALTER DATABASE "{self.database_name}" CONNECTION LIMIT 3')
+            self.end_sessions(times=3)
+            time.sleep(seconds)
+            connection.execute(f'ALTER DATABASE "{self.database_name}" CONNECTION LIMIT -1')
 
     @property
     def database_name(self) -> str:

@@ -5,38 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-import pika
 import pytest
-from redis import Redis
 
-from tests.faults.stage import GARBAGE, QUEUES, Stage, meanwhile
+from tests.faults.stage import Stage, meanwhile
 from tests.services.processes import wait_until
-from tests.services.rabbitmq import Rabbitmq
 
 READERS = 500
 RESUMES_SECONDS = 30
-
-
-def publish_garbage(stage: Stage, bodies: list[bytes]) -> None:
-    """Put messages on the bulk queue as somebody with the broker's password could."""
-    if isinstance(stage.broker, Rabbitmq):
-        connection = pika.BlockingConnection(pika.URLParameters(stage.broker.url))
-        for body in bodies:
-            connection.channel().basic_publish("", "bulk", body)
-        connection.close()
-    else:
-        with Redis(port=stage.broker.port) as client:
-            for number, body in enumerate(bodies):
-                client.hset("dramatiq:bulk.msgs", f"garbage-{number}", body)
-                client.rpush("dramatiq:bulk", f"garbage-{number}")
-
-
-def doorbell(issue_id: str, number: int) -> bytes:
-    """Return a message for `deliver` with an argument of our choice."""
-    return (
-        b'{"queue_name":"bulk","actor_name":"deliver","args":[%s],"kwargs":{},"options":{"redis_message_id":'
-        b'"garbage-%d"},"message_id":"%d","message_timestamp":1700000000000}' % (issue_id.encode(), number, number)
-    )
 
 
 @pytest.mark.parametrize("moment", [0, READERS // 3])
@@ -91,10 +66,7 @@ def test_f14_f35_garbage_and_doubled_doorbells_change_nothing(make_stage: Callab
     )
     stage.sink.script({"*": {"delay": 0.02}})
     stage.send()
-    [(primary_key,)] = stage.query("SELECT id FROM newsletters_issue")
-    odd = [doorbell(value, number) for number, value in enumerate(("-1", "9223372036854775808", '"1; drop"', "999999"))]
-    doubled = [doorbell(str(primary_key), number) for number in range(100, 120)]
-    publish_garbage(stage, [*GARBAGE, *odd, *doubled])
+    stage.publish_garbage()
+    stage.double_doorbells()
     stage.finish().require()
     assert all(worker.program.is_running for worker in stage.site.workers)
-    assert len(QUEUES) == 3

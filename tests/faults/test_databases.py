@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import pytest
@@ -32,9 +31,5 @@ def test_f36_a_database_without_free_connections_loses_nobody(make_stage: Callab
     stage.sink.script({"*": {"delay": 0.05}})
     stage.send()
     stage.wait_for_mails(READERS // 4)
-    with stage.database.connect() as connection:
-        connection.execute(f'ALTER DATABASE "{stage.database_name}" CONNECTION LIMIT 3')
-        stage.end_sessions(times=3)
-        time.sleep(3)
-        connection.execute(f'ALTER DATABASE "{stage.database_name}" CONNECTION LIMIT -1')
+    stage.exhaust_connections()
     stage.finish().require(dups=0)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.faults.schedules import LEASE_SECONDS, bound, play
+from tests.faults.schedules import LEASE_SECONDS, READERS, bound, play
 from tests.faults.stage import Stage
 
 FIXED = (1, 2, 3, 4, 5)
@@ -19,7 +19,7 @@ SEEDS = tuple(range(_first, _first + _soak)) if _soak else FIXED
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_f40_nobody_is_lost_under_a_random_schedule(make_stage: Callable[..., Stage], seed: int) -> None:
-    stage = make_stage(readers=1_000, DELIVERY_LEASE_SECONDS=str(LEASE_SECONDS))
+    stage = make_stage(readers=READERS, DELIVERY_LEASE_SECONDS=str(LEASE_SECONDS))
     found = play(stage, seed)
     print(f"{found.dups} copies, {bound(stage)} allowed, {len(found.flagged)} flagged")  # noqa: T201
     found.require(dups=bound(stage))
