@@ -95,6 +95,27 @@ def test_a_dump_restored_under_the_same_name_sends_nothing(
     expect_silence_then_resume(site, smtp_sink, issue_id, expected)
 
 
+@pytest.mark.parametrize("set_up", ["rabbitmq", "redis"])
+def test_f22_a_data_directory_copied_back_sends_nothing(
+    make_site: Callable[..., Site], postgresql: Postgresql, smtp_sink: SmtpSink, tmp_path: Path, set_up: str
+) -> None:
+    site = run_site(make_site, set_up)
+    issue_id, expected = at_a_third(site, smtp_sink)
+    data, kept = postgresql.folder / "data", tmp_path / "data"
+    postgresql.kill()
+    # Only `cp` keeps owners and modes.
+    program("cp", "--archive", str(data), str(kept))
+    postgresql.start()
+    site.wait_for_issue(issue_id, "sent", seconds=90)
+    site.workers.pop().stop()
+    postgresql.kill()
+    shutil.rmtree(data)
+    program("cp", "--archive", str(kept), str(data))
+    postgresql.start()
+    site.start_worker()
+    expect_silence_then_resume(site, smtp_sink, issue_id, expected)
+
+
 def test_rows_put_back_in_place_under_a_live_worker_send_nothing(
     make_site: Callable[..., Site], postgresql: Postgresql, smtp_sink: SmtpSink, tmp_path: Path
 ) -> None:
