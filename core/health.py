@@ -57,8 +57,11 @@ def readyz(_request: HttpRequest) -> JsonResponse:
 def pending_migrations() -> list[str]:
     """Return the names of migrations that are not applied, such as "newsletters.0002_guards"."""
     executor = MigrationExecutor(connection)
-    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
-    return [f"{migration.app_label}.{migration.name}" for migration, _backwards in plan]
+    loader = executor.loader
+    # The plan from what is applied ends at an applied migration and does not see a gap before it.
+    plan = executor.migration_plan(loader.graph.leaf_nodes(), clean_start=True)
+    missing = [one for one, _backwards in plan if (one.app_label, one.name) not in loader.applied_migrations]
+    return [f"{migration.app_label}.{migration.name}" for migration in missing]
 
 
 def broker_report() -> dict[str, Any]:

@@ -19,7 +19,7 @@ def state(_terms: Terms) -> Iterator[Finding]:
     """Look for migrations not applied or out of order, and for applied ones that this release does not know."""
     loader = MigrationLoader(connection)
     try:
-        # A gap in the middle: the plan to the newest migration does not go through it.
+        # A gap in the middle, which `migrate` refuses to fill: the remedy is another.
         loader.check_consistent_history(connection)
     except InconsistentMigrationHistory as failure:
         yield error(

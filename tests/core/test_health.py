@@ -34,6 +34,14 @@ def test_readyz_is_503_and_names_the_migrations_that_are_not_applied(client: Cli
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("gap", [("newsletters", "0004_delivery_storage"), ("accounts", "0001_initial")])
+def test_readyz_is_503_and_names_a_gap_before_a_migration_that_is_applied(client: Client, gap: tuple[str, str]) -> None:
+    MigrationRecorder(connection).record_unapplied(*gap)
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()["pending_migrations"]) == (503, [".".join(gap)])
+
+
+@pytest.mark.django_db
 def test_readyz_is_503_when_the_database_does_not_answer(client: Client) -> None:
     with mock.patch("core.health.MigrationExecutor", side_effect=OperationalError("connection refused")):
         answer = client.get("/readyz")
