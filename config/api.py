@@ -33,7 +33,9 @@ DESCRIPTION = """\
 Publish newsletters and follow every mail to its end.
 
 * **Keys.** `Authorization: Bearer crnt_…`; make one with `manage.py create_api_key`. Each operation names the scope
-  it needs (`x-scope`). An id that belongs to somebody else is 404.
+  it needs (`x-scope`). An id that belongs to somebody else is 404. A key that is limited to some newsletters sees
+  these and their readers; what newsletters share (`x-publisher-wide`) is 403 `key_limited`. A key in an address is
+  refused (401 `key_in_url`).
 * **Writes** take `application/json` in UTF-8. Unknown fields are refused, values are not converted.
 * **Errors** are `application/problem+json` (RFC 9457) with a stable `code` and, value by value, `errors`.
 * **Lists** answer `{"items": […], "next": …}`; pass `next` as `cursor` until it is null.

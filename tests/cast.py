@@ -140,6 +140,8 @@ def make_issue(newsletter: Newsletter, **fields: Any) -> Issue:
     return Issue.objects.create(newsletter=newsletter, **(defaults | fields))
 
 
-def make_api_key(publisher: Publisher, *, scopes: tuple[str, ...] = ALL_SCOPES) -> tuple[ApiKey, str]:
+def make_api_key(
+    publisher: Publisher, *, scopes: tuple[str, ...] = ALL_SCOPES, newsletters: list[Newsletter] | None = None
+) -> tuple[ApiKey, str]:
     """Return a key and its plain text, the value for `Authorization: Bearer`."""
-    return create_key(publisher, name="tests", scopes=scopes)
+    return create_key(publisher, name="tests", scopes=scopes, newsletters=newsletters)

@@ -7,6 +7,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.db import models
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
@@ -30,7 +31,9 @@ class ApiKeyForm(JourneyForm[ApiKey]):
 
     class Meta:
         model = ApiKey
-        fields = ("publisher", "name")
+        fields = ("publisher", "name", "newsletters")
+        widgets = {"newsletters": forms.CheckboxSelectMultiple}
+        help_texts = {"newsletters": "Those that it is for. None chosen: all, and what they share."}
 
     def carry_out(self) -> ApiKey:
         given = self.cleaned_data
@@ -39,6 +42,7 @@ class ApiKeyForm(JourneyForm[ApiKey]):
             name=given["name"],
             scopes=given["scopes"],
             expires_in=timedelta(days=given["days"]) if given["days"] else None,
+            newsletters=list(given["newsletters"]) or None,
             created_by=self.user,
             actor=self.actor,
         )
@@ -59,6 +63,7 @@ class ApiKeyAdmin(BaseAdmin[ApiKey]):
         "prefix",
         "publisher",
         "scope_list",
+        "newsletter_list",
         "created_at",
         "last_used_at",
         "expires_at",
@@ -83,12 +88,22 @@ class ApiKeyAdmin(BaseAdmin[ApiKey]):
 
     def get_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> tuple[str, ...]:
         if obj is None:
-            return ("publisher", "name", "scopes", "days")
+            return ("publisher", "name", "scopes", "newsletters", "days")
         times = ("created_by", "created_at", "expires_at", "last_used_at", "revoked_at")
-        return ("uid", "publisher", "name", "prefix", "scope_list", *times)
+        return ("uid", "publisher", "name", "prefix", "scope_list", "newsletter_list", *times)
 
     def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> tuple[str, ...]:
         return () if obj is None else self.get_fields(request, obj)
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[ApiKey]:
+        return super().get_queryset(request).prefetch_related("newsletters")
+
+    def formfield_for_manytomany(
+        self, db_field: models.ManyToManyField[Any, Any], request: HttpRequest, **kwargs: Any
+    ) -> forms.ModelMultipleChoiceField[Any] | None:
+        page = self.admin_site.get_model_admin(db_field.related_model)
+        kwargs["queryset"] = page.get_queryset(request)
+        return super().formfield_for_manytomany(db_field, request, **kwargs)
 
     def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None) -> HttpResponse:
         """Answer with the key itself, on a page that is neither stored nor reachable again."""
@@ -105,3 +120,8 @@ class ApiKeyAdmin(BaseAdmin[ApiKey]):
     @admin.display(description="scopes")
     def scope_list(self, key: ApiKey) -> str:
         return ", ".join(key.scopes)
+
+    @admin.display(description="newsletters")
+    def newsletter_list(self, key: ApiKey) -> str:
+        names = ", ".join(str(one) for one in key.newsletters.all())
+        return names or "none any more" if key.limited else "all"

@@ -18,11 +18,17 @@ class Scope(models.TextChoices):
     ISSUES_WRITE = "issues:write"
     ISSUES_SEND = "issues:send"
 
+    @classmethod
+    def reading(cls) -> list[str]:
+        """Return the scopes that change nothing."""
+        return [scope for scope in cls.values if scope.endswith(":read")]
+
 
 class ApiKey(models.Model):
     """A bearer key of one publisher: `crnt_<prefix>_<secret>`.
 
-    The secret has 256 random bits, so its plain SHA-256 is stored (ASVS 6.5.2); it is shown once.
+    The secret has 256 random bits, so its plain SHA-256 is stored (ASVS 6.5.2); it is shown once. A `limited` key
+    reaches its `newsletters` and what belongs to them, and nothing once they are all deleted.
     """
 
     public_id = models.UUIDField(default=uuid7, unique=True, editable=False)
@@ -32,6 +38,8 @@ class ApiKey(models.Model):
     prefix = models.CharField(max_length=8, unique=True)
     secret_sha256 = models.BinaryField(max_length=32)
     scopes = models.JSONField(default=list)
+    limited = models.BooleanField(default=False)
+    newsletters = models.ManyToManyField("newsletters.Newsletter", related_name="api_keys", blank=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)

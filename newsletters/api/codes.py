@@ -17,8 +17,14 @@ MEANINGS: dict[int, dict[str, str]] = {
         "idempotency_key_required": "The header Idempotency-Key is missing.",
         "invalid_idempotency_key": "Idempotency-Key is not 1 to 255 printable ASCII characters.",
     },
-    401: {"not_authenticated": "No key, or one that is unknown, revoked or expired."},
-    403: {"scope_missing": "The key lacks a scope that this needs."},
+    401: {
+        "not_authenticated": "No key, or one that is unknown, revoked or expired.",
+        "key_in_url": "A key stands in the address, where logs keep it: revoke it and send a new one in the header.",
+    },
+    403: {
+        "scope_missing": "The key lacks a scope that this needs.",
+        "key_limited": "The key is for some newsletters, and this concerns what newsletters share.",
+    },
     404: {"not_found": "There is no such object, or it belongs to somebody else."},
     409: {
         "changed_meanwhile": "Somebody else changed this at the same moment; look at it and try again.",
@@ -128,6 +134,7 @@ EVERY = (
     "bad_request",
     "length_required",
     "not_authenticated",
+    "key_in_url",
     "scope_missing",
     "internal_error",
     "database_unavailable",

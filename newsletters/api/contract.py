@@ -43,16 +43,20 @@ def contract(
     *errors: str,
     status: int = 200,
     or_status: int | None = None,
+    publisher_wide: bool = False,
     **extra: Any,
 ) -> dict[str, Any]:
     """Return the arguments that declare an operation: its scope, its answer and its errors.
 
     `errors` are codes of `newsletters.api.codes` besides those of every operation; an unknown one is a KeyError.
-    `or_status` is a second status with the same answer. `extra` goes into the OpenAPI document.
+    `or_status` is a second status with the same answer. `publisher_wide` refuses keys that are limited to newsletters.
+    `extra` goes into the OpenAPI document.
     """
     declared: dict[int, Any] = {one: answer for one in (status, or_status) if one is not None}
-    told = {"x-scope": scope.value, "x-codes": sorted(set(errors), key=lambda code: (STATUS_OF[code], code))}
-    return {"auth": KeyBearer(scope), "response": declared, "openapi_extra": {**told, **extra}}
+    codes = sorted({*errors, *(["key_limited"] if publisher_wide else [])}, key=lambda code: (STATUS_OF[code], code))
+    told = {"x-scope": scope.value, "x-publisher-wide": publisher_wide, "x-codes": codes}
+    auth = KeyBearer(scope, publisher_wide=publisher_wide)
+    return {"auth": auth, "response": declared, "openapi_extra": {**told, **extra}}
 
 
 class StrictQueryModel(QueryModel):

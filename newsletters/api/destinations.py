@@ -101,7 +101,7 @@ class DestinationQuery(ListQuery):
 
 @router.get(
     "/destinations",
-    **contract(Scope.NEWSLETTERS_READ, DestinationPage, *codes.LIST),
+    **contract(Scope.NEWSLETTERS_READ, DestinationPage, *codes.LIST, publisher_wide=True),
     operation_id="list_destinations",
     summary="List destinations",
 )
@@ -116,7 +116,13 @@ def list_destinations(request: ApiRequest, query: Annotated[DestinationQuery, St
 @router.post(
     "/destinations",
     **contract(
-        Scope.NEWSLETTERS_WRITE, DestinationOut, *codes.BODY, "invalid_domain", "destination_exists", status=201
+        Scope.NEWSLETTERS_WRITE,
+        DestinationOut,
+        *codes.BODY,
+        "invalid_domain",
+        "destination_exists",
+        status=201,
+        publisher_wide=True,
     ),
     operation_id="create_destination",
     summary="Limit a domain",
@@ -129,7 +135,7 @@ def create(request: ApiRequest, body: DestinationIn) -> Status[DestinationOut]:
 
 @router.get(
     "/destinations/{destination_id}",
-    **contract(Scope.NEWSLETTERS_READ, DestinationOut, "not_found"),
+    **contract(Scope.NEWSLETTERS_READ, DestinationOut, "not_found", publisher_wide=True),
     operation_id="get_destination",
     summary="Get a destination",
 )
@@ -140,7 +146,9 @@ def get_destination(request: ApiRequest, destination_id: str) -> DestinationOut:
 
 @router.patch(
     "/destinations/{destination_id}",
-    **contract(Scope.NEWSLETTERS_WRITE, DestinationOut, *codes.BODY, "not_found", "nothing_to_change"),
+    **contract(
+        Scope.NEWSLETTERS_WRITE, DestinationOut, *codes.BODY, "not_found", "nothing_to_change", publisher_wide=True
+    ),
     operation_id="update_destination",
     summary="Change a limit, or open a domain now",
 )
@@ -153,7 +161,7 @@ def update(request: ApiRequest, destination_id: str, body: DestinationPatch) -> 
 
 @router.delete(
     "/destinations/{destination_id}",
-    **contract(Scope.NEWSLETTERS_WRITE, None, "not_found", status=204),
+    **contract(Scope.NEWSLETTERS_WRITE, None, "not_found", status=204, publisher_wide=True),
     operation_id="delete_destination",
     summary="Forget a destination",
 )

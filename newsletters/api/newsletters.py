@@ -138,7 +138,15 @@ def list_newsletters(request: ApiRequest, query: Annotated[ListQuery, StrictQuer
 
 @router.post(
     "/newsletters",
-    **contract(Scope.NEWSLETTERS_WRITE, NewsletterOut, *codes.BODY, *TEXT, "newsletter_slug_taken", status=201),
+    **contract(
+        Scope.NEWSLETTERS_WRITE,
+        NewsletterOut,
+        *codes.BODY,
+        *TEXT,
+        "newsletter_slug_taken",
+        status=201,
+        publisher_wide=True,
+    ),
     operation_id="create_newsletter",
     summary="Create a newsletter",
 )

@@ -85,7 +85,7 @@ def get_sender(request: ApiRequest, sender_id: str) -> SenderOut:
 
 @router.patch(
     "/senders/{sender_id}",
-    **contract(Scope.NEWSLETTERS_WRITE, SenderOut, *codes.BODY, "not_found", "nothing_to_change"),
+    **contract(Scope.NEWSLETTERS_WRITE, SenderOut, *codes.BODY, "not_found", "nothing_to_change", publisher_wide=True),
     operation_id="update_sender",
     summary="Change a sender's limits",
 )

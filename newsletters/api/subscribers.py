@@ -100,7 +100,15 @@ def get_subscriber(request: ApiRequest, subscriber_id: str) -> SubscriberOut:
 
 @router.patch(
     "/subscribers/{subscriber_id}",
-    **contract(Scope.SUBSCRIBERS_WRITE, SubscriberOut, *codes.BODY, *codes.READER, "not_found", "nothing_to_change"),
+    **contract(
+        Scope.SUBSCRIBERS_WRITE,
+        SubscriberOut,
+        *codes.BODY,
+        *codes.READER,
+        "not_found",
+        "nothing_to_change",
+        publisher_wide=True,
+    ),
     operation_id="update_subscriber",
     summary="Change a subscriber",
 )
@@ -112,7 +120,7 @@ def update(request: ApiRequest, subscriber_id: str, body: SubscriberPatch) -> Su
 
 @router.delete(
     "/subscribers/{subscriber_id}",
-    **contract(Scope.SUBSCRIBERS_WRITE, None, "not_found", status=204),
+    **contract(Scope.SUBSCRIBERS_WRITE, None, "not_found", status=204, publisher_wide=True),
     operation_id="delete_subscriber",
     summary="Erase a subscriber",
 )

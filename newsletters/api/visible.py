@@ -1,10 +1,14 @@
-"""What a caller can see: every query of the API starts here, so another publisher's rows do not exist for it."""
+"""What a caller can see: every query of the API starts here, so another publisher's rows do not exist for it.
+
+Nor do those of newsletters that the caller's key is not for, and what such a key sees of shared things is what its
+newsletters use.
+"""
 
 from __future__ import annotations
 
 from typing import TypeVar
 
-from django.db.models import Model, QuerySet
+from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 
 from accounts.access import Principal
 from core.errors import NotFoundError
@@ -25,36 +29,58 @@ from newsletters.models import (
 M = TypeVar("M", bound=Model)
 
 
+def _within_limits(principal: Principal, newsletter: str = "") -> Q:
+    """Return what keeps rows to the key's newsletters; `newsletter` leads there, such as "issue__newsletter__"."""
+    return Q(**{f"{newsletter}api_keys": principal.key}) if principal.key.limited else Q()
+
+
 def newsletters(principal: Principal) -> QuerySet[Newsletter]:
-    return Newsletter.objects.alive().filter(publisher=principal.publisher).select_related("sender", "publisher")
+    mine = Newsletter.objects.alive().filter(_within_limits(principal), publisher=principal.publisher)
+    return mine.select_related("sender", "publisher")
 
 
 def senders(principal: Principal) -> QuerySet[SenderIdentity]:
-    return SenderIdentity.objects.filter(publisher=principal.publisher)
+    mine = SenderIdentity.objects.filter(publisher=principal.publisher)
+    return mine.filter(pk__in=newsletters(principal).values("sender")) if principal.key.limited else mine
 
 
 def subscribers(principal: Principal) -> QuerySet[Subscriber]:
-    return Subscriber.objects.filter(publisher=principal.publisher)
+    mine = Subscriber.objects.filter(publisher=principal.publisher)
+    here = subscriptions(principal).filter(subscriber=OuterRef("pk"))
+    return mine.filter(Exists(here)) if principal.key.limited else mine
 
 
 def subscriptions(principal: Principal) -> QuerySet[Subscription]:
-    mine = Subscription.objects.filter(newsletter__publisher=principal.publisher, newsletter__deleted_at__isnull=True)
+    mine = Subscription.objects.filter(
+        _within_limits(principal, "newsletter__"),
+        newsletter__publisher=principal.publisher,
+        newsletter__deleted_at__isnull=True,
+    )
     return mine.select_related("subscriber", "newsletter")
 
 
 def imports(principal: Principal) -> QuerySet[Import]:
-    mine = Import.objects.filter(newsletter__publisher=principal.publisher, newsletter__deleted_at__isnull=True)
+    mine = Import.objects.filter(
+        _within_limits(principal, "newsletter__"),
+        newsletter__publisher=principal.publisher,
+        newsletter__deleted_at__isnull=True,
+    )
     return mine.select_related("newsletter")
 
 
 def issues(principal: Principal) -> QuerySet[Issue]:
-    mine = Issue.objects.filter(newsletter__publisher=principal.publisher, newsletter__deleted_at__isnull=True)
+    mine = Issue.objects.filter(
+        _within_limits(principal, "newsletter__"),
+        newsletter__publisher=principal.publisher,
+        newsletter__deleted_at__isnull=True,
+    )
     return mine.select_related("newsletter__publisher", "newsletter__sender")
 
 
 def deliveries(principal: Principal) -> QuerySet[Delivery]:
     # Of an archived issue all rows are gone at once, though their removal takes its time.
     mine = Delivery.objects.filter(
+        _within_limits(principal, "issue__newsletter__"),
         issue__newsletter__publisher=principal.publisher,
         issue__newsletter__deleted_at__isnull=True,
         issue__archived_at__isnull=True,

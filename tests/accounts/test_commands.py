@@ -4,6 +4,7 @@ from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db.models.functions import Now
 
 from accounts.keys import recognise
 from accounts.models import ApiKey, Membership, Publisher, Role, Scope
@@ -36,6 +37,29 @@ def test_a_key_may_have_every_scope_and_an_end() -> None:
     assert key.scopes == sorted(Scope.values)
     assert key.expires_at is not None
     assert 29.9 < (key.expires_at - key.created_at).total_seconds() / 86_400 < 30.1
+
+
+def test_a_key_may_be_for_reading_and_for_chosen_newsletters() -> None:
+    publisher = cast.make_publisher("Daily Planet")
+    weekly, daily, _ = (cast.make_newsletter(publisher, slug=slug) for slug in ("weekly", "daily", "monthly"))
+    arguments = ["--publisher", "Daily Planet", "--name", "x", "--scopes", "read"]
+    run("create_api_key", *arguments, "--newsletters", f"weekly, {daily.uid}")
+    key = ApiKey.objects.get()
+    assert key.scopes == sorted(Scope.reading())
+    assert key.limited
+    assert set(key.newsletters.all()) == {weekly, daily}
+
+
+@pytest.mark.parametrize("named", ["theirs", "gone", "nl_00000000000000000000000000", "nl_", "weekly,nothing"])
+def test_a_newsletter_that_is_not_there_makes_no_key(named: str) -> None:
+    publisher = cast.make_publisher("Daily Planet")
+    cast.make_newsletter(publisher, slug="weekly")
+    cast.make_newsletter(publisher, slug="gone", deleted_at=Now())
+    cast.make_newsletter(slug="theirs")
+    arguments = ["--publisher", "Daily Planet", "--name", "x", "--scopes", "all", "--newsletters", named]
+    with pytest.raises(CommandError):
+        run("create_api_key", *arguments)
+    assert not ApiKey.objects.exists()
 
 
 @pytest.mark.parametrize(

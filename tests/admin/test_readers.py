@@ -163,6 +163,19 @@ def test_deleting_a_newsletter_hides_it(desk: Desk) -> None:
     assert desk.newsletter.deleted_at is not None
 
 
+def test_an_api_key_may_be_for_chosen_newsletters(desk: Desk) -> None:
+    other = cast.make_newsletter(name="The other one")
+    form = {"publisher": desk.publisher.pk, "name": "Laptop", "scopes": ["issues:read"]}
+    page = reverse("admin:accounts_apikey_add")
+    assert other.name not in desk.client.get(page).content.decode()
+    assert desk.client.post(page, {**form, "newsletters": [other.pk]}).context["errors"]
+    desk.client.post(page, {**form, "newsletters": [desk.newsletter.pk]})
+    key = ApiKey.objects.get()
+    assert (key.limited, list(key.newsletters.all())) == (True, [desk.newsletter])
+    shown = desk.client.get(reverse("admin:accounts_apikey_change", args=[key.pk])).content.decode()
+    assert desk.newsletter.name in shown
+
+
 def test_an_api_key_is_shown_once_and_works_until_it_is_revoked(desk: Desk) -> None:
     form = {"publisher": desk.publisher.pk, "name": "Laptop", "scopes": ["issues:read"]}
     answer = desk.client.post(reverse("admin:accounts_apikey_add"), form)

@@ -115,11 +115,17 @@ def row_counts() -> dict[str, int]:
 
 @pytest.fixture
 def make_api(db: None) -> Callable[..., Api]:
-    """Return a maker of callers: `make_api()`, `make_api(publisher)`, `make_api(scopes=("issues:read",))`."""
+    """Return a maker of callers: `make_api()`, `make_api(publisher, newsletters=[…])`, `make_api(scopes=(…,))`."""
 
-    def make(publisher: Publisher | None = None, *, scopes: tuple[str, ...] = cast.ALL_SCOPES) -> Api:
+    def make(
+        publisher: Publisher | None = None,
+        *,
+        scopes: tuple[str, ...] = cast.ALL_SCOPES,
+        newsletters: list[Newsletter] | None = None,
+    ) -> Api:
         publisher = publisher or cast.make_publisher()
-        return Api(publisher=publisher, key=cast.make_api_key(publisher, scopes=scopes)[1])
+        key = cast.make_api_key(publisher, scopes=scopes, newsletters=newsletters)[1]
+        return Api(publisher=publisher, key=key)
 
     return make
 

@@ -21,7 +21,9 @@ ELSEWHERE = {
     "invalid_name",
     "unknown_scope",
     "unknown_time_zone",
+    "newsletter_not_found",
     "publisher_not_found",
+    "unknown_newsletter",
     "wrong_field_count",
 }
 # Ninja's schema refuses these before the journey that raises them is asked.
