@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 
 from core.models import ClockLease
-from core.restore_guard import is_blocked
+from core.restore_guard import is_blocked, store_report
 
 
 class HealthMiddleware:
@@ -40,18 +40,23 @@ def readyz(_request: HttpRequest) -> JsonResponse:
     """Answer 200 when the database answers and every migration is applied, else 503.
 
     The broker's state is shown as the clock last reported it; requests need no broker. `sending` is blocked
-    while a restored database waits for `accept-restore`: pages and API work on, so the answer is still 200.
+    while a restored database waits for `accept-restore`, and `guard_store` is unreachable while a worker cannot use
+    the store that such a restore is noticed by: pages and API work on, so the answer is still 200.
     """
     try:
         pending = pending_migrations()
-        broker = {} if pending else broker_report()
-        sending = "blocked" if not pending and is_blocked() else "ok"
+        reports = {} if pending else _reports()
     except (DatabaseError, InterfaceError):
         return JsonResponse({"status": "unavailable", "database": "unreachable"}, status=503)
     state: dict[str, Any] = {"database": "ok", "migrations": "pending" if pending else "applied"}
     if pending:
         return JsonResponse({"status": "unavailable", **state, "pending_migrations": pending}, status=503)
-    return JsonResponse({"status": "ok", **state, "broker": broker, "sending": sending})
+    return JsonResponse({"status": "ok", **state, **reports})
+
+
+def _reports() -> dict[str, Any]:
+    sending = "blocked" if is_blocked() else "ok"
+    return {"broker": broker_report(), "sending": sending, "guard_store": store_report()}
 
 
 def pending_migrations() -> list[str]:

@@ -35,6 +35,7 @@ class RestoreGuard(models.Model):
     went back in time shows a smaller one. `acceptance` is new in each new database and after each
     `accept-restore`; `superseded` lists those before it, by which the memory of another machine recognises
     what a person has accepted. `remembered` and `found` are what did not match when sending was blocked.
+    `store_failed_at` is when a worker last could not use its store; each says so once a second.
     """
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
@@ -45,6 +46,7 @@ class RestoreGuard(models.Model):
     blocked_why = models.CharField(max_length=300, default="", blank=True)
     remembered = models.JSONField(null=True)
     found = models.JSONField(null=True)
+    store_failed_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints = [models.CheckConstraint(condition=models.Q(id=1), name="restore_guard_is_one_row")]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 from collections.abc import Iterator
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import Exists, F
+from django.db.models import Exists, F, Q
+from django.db.models.functions import Now
 from django.http import HttpRequest
 
 from core.errors import ConflictError
@@ -15,6 +17,8 @@ from core.models import RestoreGuard
 from core.restore_store import Memory
 
 REMEDY = "Run `manage.py accept-restore` when the database is the one to work with."
+# Long beside the second between two looks of a worker; afterwards it has stopped, or its store is back.
+STORE_FAILURE_STANDS = datetime.timedelta(seconds=15)
 _PARTS = ("system_identifier", "timeline", "database_oid", "delivery_table_oid", "guard_table_oid")
 _OIDS = """
 SELECT (SELECT oid FROM pg_database WHERE datname = current_database()),
@@ -40,6 +44,25 @@ def guard_row() -> RestoreGuard:
         RestoreGuard.objects.bulk_create([RestoreGuard(pk=1)], ignore_conflicts=True)
         row = RestoreGuard.objects.get(pk=1)
     return row
+
+
+def note_store_failure() -> None:
+    """Note that a worker cannot use its store, for `store_report`."""
+    guard_row()
+    RestoreGuard.objects.filter(pk=1).update(store_failed_at=Now())
+
+
+def store_report() -> dict[str, Any]:
+    """Return what workers last found: `state` is ok, unreachable (at least one cannot use its store) or unknown.
+
+    Each worker has a store of its own, which the web process may not see; unknown is before any has run.
+    """
+    lately = Q(store_failed_at__gt=Now() - STORE_FAILURE_STANDS)
+    row = RestoreGuard.objects.filter(pk=1).annotate(failing=lately).first()
+    if row is None:
+        return {"state": "unknown", "last_failed_at": None}
+    known = "ok" if row.counter else "unknown"
+    return {"state": "unreachable" if row.failing else known, "last_failed_at": row.store_failed_at}
 
 
 def seen(row: RestoreGuard) -> Memory:

@@ -11,7 +11,7 @@ from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.db.models.functions import Now
 
 from core.models import RestoreGuard
-from core.restore_guard import REMEDY, advance, guard_row, mismatch, seen
+from core.restore_guard import REMEDY, advance, guard_row, mismatch, note_store_failure, seen
 from core.restore_store import Memory, Store, UnreachableError, UnreadableError
 from newsletters.models import Issue, IssueState
 
@@ -111,6 +111,7 @@ class Watch:
             return self._refuse(str(error))
         except UnreachableError as error:
             self._tell("restore_guard_store_unreachable", str(error))
+            note_store_failure()
             # Passing, as when files run out: a process that has recognised its database goes by what it knows itself.
             if self._known is None:
                 return False
@@ -137,6 +138,7 @@ class Watch:
             self._store.remember(known)
         except (UnreachableError, UnreadableError) as error:
             self._tell("restore_guard_cannot_remember", str(error))
+            note_store_failure()
             # Before the first mail it must be remembered, or a restore now would never be seen.
             return self._known is not None
         if is_first:

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 from django.db import connection
+from django.db.models import F
 from django.db.models.functions import Now
+from django.test import Client
 
 from accounts.audit import SYSTEM
 from accounts.models import ActorKind, AuditEntry
@@ -117,6 +119,48 @@ def test_a_memory_that_cannot_be_read_now_is_no_restore(
         assert not starting.check(), "one that starts waits"
         assert not restore_guard.is_blocked()
     assert starting.check()
+
+
+def readiness(client: Client) -> tuple[int, str]:
+    answer = client.get("/readyz")
+    return answer.status_code, answer.json()["guard_store"]["state"]
+
+
+def test_readyz_shows_that_a_worker_cannot_use_its_store_until_it_can_again(
+    watch: Watch, memory: Path, monkeypatch: pytest.MonkeyPatch, client: Client
+) -> None:
+    assert readiness(client) == (200, "ok")
+    with monkeypatch.context() as while_it_lasts:
+        fail_to_read(while_it_lasts, errno.EIO)
+        assert watch.check()
+        assert readiness(client) == (200, "unreachable")
+    assert watch.check()
+    # Another worker's store may be away still: only time tells that nobody complains.
+    assert readiness(client) == (200, "unreachable")
+    long_ago = F("store_failed_at") - restore_guard.STORE_FAILURE_STANDS
+    assert RestoreGuard.objects.update(store_failed_at=long_ago) == 1
+    assert readiness(client) == (200, "ok")
+    assert str(memory) not in client.get("/readyz").content.decode()
+
+
+def test_readyz_shows_a_store_that_can_be_read_and_not_written(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch, client: Client
+) -> None:
+    def fail(_store: FileStore, _text: str) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(FileStore, "_write", fail)
+    assert watch.check()
+    assert readiness(client) == (200, "unreachable")
+
+
+def test_readyz_shows_the_store_of_a_worker_that_waits_for_it_at_its_first_start(
+    memory: Path, monkeypatch: pytest.MonkeyPatch, client: Client
+) -> None:
+    assert readiness(client) == (200, "unknown")
+    fail_to_read(monkeypatch, errno.EIO)
+    assert not Watch(FileStore(memory)).check()
+    assert readiness(client) == (200, "unreachable")
 
 
 def test_the_memory_keeps_its_owner_when_root_accepts(watch: Watch, memory: Path) -> None:
