@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.db import connection
 
 from accounts.audit import Actor
 from accounts.models import ActorKind, AuditEntry
@@ -177,21 +175,7 @@ def test_a_late_250_of_the_attempt_before_still_counts() -> None:
     assert states(issue) == {"sent": 1}
 
 
-@pytest.fixture
-def removable(transactional_db: None) -> Iterator[None]:
-    """Empty the audit log in the end: on SQLite the flush after a test deletes tables in any order."""
-    yield
-    if connection.vendor == "sqlite":
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT sql FROM sqlite_master WHERE name = 'accounts_auditentry_no_delete'")
-            guard = cursor.fetchone()[0]
-            cursor.execute("DROP TRIGGER accounts_auditentry_no_delete")
-            cursor.execute("DELETE FROM accounts_auditentry")
-            cursor.execute(guard)
-
-
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.usefixtures("removable")
 def test_a_held_row_of_a_sent_issue_is_resent_and_the_issue_is_sent_again(deliver: Deliver) -> None:
     newsletter = make_newsletter()
     make_readers(newsletter, 3)
