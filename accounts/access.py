@@ -11,6 +11,7 @@ from ninja.security import HttpBearer
 
 from accounts.keys import recognise, refusal
 from accounts.models import ApiKey, Publisher, Scope
+from accounts.rate_limits import charge_key
 from core.errors import ForbiddenError, UnauthenticatedError
 
 _SECRET = re.compile(rb"crnt_[A-Za-z0-9]{8}_[A-Za-z0-9_-]{43}")
@@ -68,6 +69,7 @@ class KeyBearer(HttpBearer):
 
     def authenticate(self, request: HttpRequest, token: str) -> Principal:
         key = recognise(token)
+        charge_key(request, key)
         principal = Principal(publisher=key.publisher, scopes=frozenset(key.scopes), key=key)
         if self.scope is None:
             raise ForbiddenError("closed", "No key may use this operation.")

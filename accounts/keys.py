@@ -29,7 +29,7 @@ SECRET_BYTES = 32
 SEEN_EVERY = timedelta(minutes=1)
 MAX_NAME_LENGTH = 100
 _LETTERS = string.ascii_letters + string.digits
-_KEY = re.compile(r"crnt_([A-Za-z0-9]{8})_([A-Za-z0-9_-]{43})")
+KEY = re.compile(r"crnt_([A-Za-z0-9]{8})_([A-Za-z0-9_-]{43})")
 # Compared with when no row is found, so that both ways do the same work.
 _NOBODY = bytes(32)
 
@@ -95,7 +95,7 @@ def recognise(text: str) -> ApiKey:
     Raises UnauthenticatedError, with the same words for every reason: malformed, unknown, revoked, expired.
     """
     refused = refusal()
-    matched = _KEY.fullmatch(text)
+    matched = KEY.fullmatch(text)
     if matched is None:
         raise refused
     prefix, secret = matched.groups()

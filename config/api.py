@@ -36,6 +36,8 @@ Publish newsletters and follow every mail to its end.
   it needs (`x-scope`). An id that belongs to somebody else is 404. A key that is limited to some newsletters sees
   these and their readers; what newsletters share (`x-publisher-wide`) is 403 `key_limited`. A key in an address is
   refused (401 `key_in_url`).
+* **Limits.** `RateLimit-Policy` and `RateLimit` say how many requests a key may make a second and how many are left;
+  what is more is 429 `rate_limited` with `Retry-After`. Requests without a good key count on the caller's address.
 * **Writes** take `application/json` in UTF-8. Unknown fields are refused, values are not converted.
 * **Errors** are `application/problem+json` (RFC 9457) with a stable `code` and, value by value, `errors`.
 * **Lists** answer `{"items": […], "next": …}`; pass `next` as `cursor` until it is null.

@@ -10,6 +10,13 @@ from core.problems import MEDIA_TYPE, Problem, title_of
 from newsletters.api import codes
 
 REF = "#/components/schemas/"
+HEADER_REF = "#/components/headers/"
+RETRY = "Retry-After"
+LIMIT_HEADERS = {
+    "RateLimit-Policy": 'What may be asked, such as `"key";q=100;w=1`: 100 requests in 1 second '
+    "(draft-ietf-httpapi-ratelimit-headers-10). Left out where nothing is limited.",
+    "RateLimit": 'What is left of it, such as `"key";r=99;t=1`: 99 requests, all of them again after 1 second.',
+}
 # What the schema of an error is called after.
 NAMES = {
     400: "BadRequest",
@@ -35,6 +42,11 @@ def complete(document: dict[str, Any]) -> None:
     for name in [name for name in schemas if name.endswith("Query")]:
         del schemas[name]
     _add_problem(schemas)
+    described = {**LIMIT_HEADERS, RETRY: "Seconds to wait before the next request."}
+    document["components"]["headers"] = {
+        name: {"description": text, "schema": {"type": "integer" if name == RETRY else "string"}}
+        for name, text in described.items()
+    }
     for path in document["paths"].values():
         for method, operation in path.items():
             _complete_operation(operation, method, schemas)
@@ -67,6 +79,9 @@ def _complete_operation(operation: dict[str, Any], method: str, schemas: dict[st
     told = {*operation.pop("x-codes"), *always}
     answers = operation["responses"]
     answers |= {status: _error(operation["operationId"], status, told, schemas) for status in _statuses(told)}
+    for status, answer in answers.items():
+        names = [*LIMIT_HEADERS, *([RETRY] if status in {429, 503} else [])]
+        answer["headers"] = {name: {"$ref": HEADER_REF + name} for name in names}
     # Ninja's keys are numbers.
     operation["responses"] = {str(status): answers[status] for status in sorted(answers)}
 

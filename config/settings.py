@@ -36,6 +36,8 @@ if not DEBUG:
     if not ALLOWED_HOSTS:
         ALLOWED_HOSTS = [urlsplit(BASE_URL).hostname or "localhost"]
 TRUSTED_PROXY_COUNT = _reader.whole("TRUSTED_PROXY_COUNT", 0, least=0, most=10)
+API_KEY_RATE = _reader.whole("API_KEY_RATE", 100, least=0, most=100_000)
+API_ADDRESS_RATE = _reader.whole("API_ADDRESS_RATE", 20, least=0, most=100_000)
 
 # --- database, broker, mail -----------------------------------------------------
 _has_pooler = _reader.flag("DATABASE_POOLER", default=False)
@@ -128,6 +130,7 @@ MIDDLEWARE = [
     "core.health.HealthMiddleware",
     "core.logs.RequestLogMiddleware",
     "core.problems.ProblemMiddleware",
+    "accounts.rate_limits.RateLimitMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",

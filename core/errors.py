@@ -100,6 +100,13 @@ class InvalidError(CourantError):
 EVERY_KIND: tuple[type[CourantError], ...] = (CourantError, *CourantError.__subclasses__())
 
 
+class TooManyRequestsError(CourantError):
+    """The caller asks more often than it may (429)."""
+
+    status = 429
+    title = "Too many requests"
+
+
 def invalid_field(pointer: str, code: str, detail: str) -> InvalidError:
     """Return a 422 about a single field of the request body."""
     return InvalidError(code, detail, errors=[FieldError(code=code, detail=detail, pointer=pointer)])

@@ -1,4 +1,4 @@
-"""Rows of the service itself: the clock's lease and the answers kept for repeated requests."""
+"""Rows of the service itself: the clock's lease, rate limits, and the answers kept for repeated requests."""
 
 from __future__ import annotations
 
@@ -53,6 +53,20 @@ class RestoreGuard(models.Model):
 
     def __str__(self) -> str:
         return f"restore guard at {self.counter}"
+
+
+class RateLimit(models.Model):
+    """How far a caller has used up what it may ask; written by `core.rate_limit` only.
+
+    On PostgreSQL the table is unlogged: no request waits for a disk, and a crash forgets the counts of a second.
+    """
+
+    bucket = models.CharField(max_length=80, primary_key=True)
+    # Seconds since 1970 by the database's clock.
+    paid_until = models.FloatField()
+
+    def __str__(self) -> str:
+        return self.bucket
 
 
 class IdempotencyRecord(models.Model):

@@ -12,6 +12,7 @@ import dramatiq
 from core.clock import Question
 from core.doorbell import Bell
 from core.idempotency import forget_old
+from core.rate_limit import forget_idle
 from newsletters.audience import importing
 from newsletters.delivery import couriers, destinations, notices, rescue, retention
 from newsletters.models import NoticeKind
@@ -114,6 +115,7 @@ QUESTIONS = [
     Question(_quietly(rescue.reclaim_dead_leases), every=1.0),
     Question(_ring(import_subscribers, importing.due_ids), every=1.0),
     Question(_quietly(forget_old), every=600.0),
+    Question(_quietly(forget_idle), every=60.0),
     Question(_quietly(destinations.forget_unused), every=600.0),
     Question(_ring(purge_newsletter, lambda: newsletters.due_for_purge(PURGES_AT_ONCE)), every=10.0),
     # The actor looks for what is due: with many issues that takes longer than the clock may wait.

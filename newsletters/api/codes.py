@@ -124,6 +124,7 @@ MEANINGS: dict[int, dict[str, str]] = {
         # A repeated request.
         "idempotency_key_reused": "This Idempotency-Key was used for another request.",
     },
+    429: {"rate_limited": "More requests a second than this key, or an address without one, may make."},
     500: {"internal_error": "Something failed on our side; X-Request-Id names the request in the log."},
     503: {"database_unavailable": "The database cannot be reached; try again in a moment."},
 }
@@ -136,6 +137,7 @@ EVERY = (
     "not_authenticated",
     "key_in_url",
     "scope_missing",
+    "rate_limited",
     "internal_error",
     "database_unavailable",
 )
