@@ -15,7 +15,7 @@ def make_light(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('core', '0002_restore_guard'),
+        ('core', '0003_guard_store_failure'),
     ]
 
     operations = [
