@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: demo test lint requirements bench soak help
+.PHONY: demo test lint requirements openapi bench soak help
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,12 @@ soak: ## Play random schedules of faults on both brokers (N=100: so many on each
 	@.ci/venv dev
 	@COURANT_SOAK=$(or $(N),20) COURANT_SOAK_SEED=$(or $(SEED),$(shell date +%s)) \
 		.venv/bin/python -m pytest tests/faults/test_schedules.py -n 3 -q
+
+openapi: ## Write docs/openapi.json, the API's contract, as the code has it
+	@.ci/packages demo
+	@.ci/venv dev
+	@DEBUG=1 .venv/bin/python manage.py export_openapi_schema --api config.api.api --indent 1 --output docs/openapi.json
+	@echo >>docs/openapi.json
 
 requirements: ## Choose the newest allowed versions and write requirements/*.txt
 	@.ci/packages demo

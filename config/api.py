@@ -83,6 +83,7 @@ api = CourantAPI(
     auth=KeyBearer(),
     parser=StrictParser(),
     renderer=Renderer(),
+    servers=[{"url": "/", "description": "This installation"}],
     # Without the exemption another method would meet the CSRF check (403) before it is refused (405).
     docs_decorator=lambda view: csrf_exempt(require_safe(view)),
 )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 from accounts.access import KeyBearer
 from core.problems import MEDIA_TYPE, Problem, title_of
 from newsletters.api import codes
+from newsletters.api.vocabulary import ENUMS, FIELDS, TAGS
 
 REF = "#/components/schemas/"
 HEADER_REF = "#/components/headers/"
@@ -17,6 +18,8 @@ LIMIT_HEADERS = {
     "(draft-ietf-httpapi-ratelimit-headers-10). Left out where nothing is limited.",
     "RateLimit": 'What is left of it, such as `"key";r=99;t=1`: 99 requests, all of them again after 1 second.',
 }
+# Of fields that have no example of their own.
+EXAMPLES: dict[str, Any] = {"boolean": False, "integer": 1, "object": {}}
 # What the schema of an error is called after.
 NAMES = {
     400: "BadRequest",
@@ -41,25 +44,69 @@ def complete(document: dict[str, Any]) -> None:
     # Ninja lists the models of query parameters as if something referred to them.
     for name in [name for name in schemas if name.endswith("Query")]:
         del schemas[name]
-    _add_problem(schemas)
     described = {**LIMIT_HEADERS, RETRY: "Seconds to wait before the next request."}
     document["components"]["headers"] = {
         name: {"description": text, "schema": {"type": "integer" if name == RETRY else "string"}}
         for name, text in described.items()
     }
-    for path in document["paths"].values():
-        for method, operation in path.items():
+    for operations in document["paths"].values():
+        for method, operation in operations.items():
             _complete_operation(operation, method, schemas)
-    for one in _properties(schemas):
-        # A field that may be left out has no value then; null is refused.
-        if one.get("default", ...) is None and {"type": "null"} not in one.get("anyOf", []):
-            del one["default"]
+    _add_problem(schemas)
+    for name, schema in schemas.items():
+        schema.setdefault("title", name)
+        for field, fact in schema.get("properties", {}).items():
+            _complete_field(name, field, fact)
+    schemas |= {name: {"title": name, "type": "string", "enum": values} for name, values in ENUMS.items()}
+    _show_examples(document)
     document["components"]["schemas"] = dict(sorted(schemas.items()))
+    document["tags"] = [{"name": name, "description": text} for name, text in TAGS.items()]
 
 
-def _properties(schemas: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _complete_field(model: str, field: str, fact: dict[str, Any]) -> None:
+    """Say what a field is, where its model does not."""
+    fact.pop("title", None)
+    optional = {"type": "null"} in fact.get("anyOf", [])
+    # A field that may be left out has no value then; null is refused.
+    if fact.get("default", ...) is None and not optional:
+        del fact["default"]
+    description, example = FIELDS.get(f"{model}.{field}", FIELDS.get(field, (None, None)))
+    if description is not None:
+        fact.setdefault("description", description)
+    if example is not None:
+        fact.setdefault("examples", [example])
+    _name_enum(fact)
+
+
+def _name_enum(fact: dict[str, Any]) -> None:
+    for name, values in ENUMS.items():
+        if fact.get("enum") == values:
+            del fact["enum"], fact["type"]
+            fact["$ref"] = REF + name
+
+
+def _show_examples(document: dict[str, Any]) -> None:
+    """Give each schema an example made of its fields', and each answer that of its schema."""
+    schemas = document["components"]["schemas"]
     for schema in schemas.values():
-        yield from schema.get("properties", {}).values()
+        if "properties" in schema and "examples" not in schema:
+            fields = schema["properties"].items()
+            schema["examples"] = [{field: example_of(fact, schemas) for field, fact in fields}]
+
+
+def example_of(fact: dict[str, Any], schemas: dict[str, Any]) -> Any:
+    """Return a value of the kind that a schema describes: its own example, or one made of what it consists of."""
+    if "examples" in fact:
+        return fact["examples"][0]
+    if "$ref" in fact:
+        return example_of(schemas[fact["$ref"].removeprefix(REF)], schemas)
+    if "properties" in fact:
+        return {field: example_of(one, schemas) for field, one in fact["properties"].items()}
+    if "enum" in fact:
+        return fact["enum"][0]
+    if "anyOf" in fact and {"type": "null"} in fact["anyOf"]:
+        return None
+    return [example_of(fact["items"], schemas)] if fact["type"] == "array" else EXAMPLES[fact["type"]]
 
 
 def _add_problem(schemas: dict[str, Any]) -> None:
@@ -75,6 +122,12 @@ def _complete_operation(operation: dict[str, Any], method: str, schemas: dict[st
         # A parameter is given or left out; there is no null in an address.
         given = [one for one in parameter["schema"].pop("anyOf", []) if one != {"type": "null"}]
         parameter["schema"] |= given[0] if given else {}
+        parameter["schema"].pop("title", None)
+        _name_enum(parameter["schema"])
+        # Ninja writes the schema's examples, a list, where OpenAPI has a map.
+        if isinstance(shown := parameter.pop("examples", None), list):
+            parameter["schema"]["examples"] = shown
+        parameter.setdefault("description", FIELDS.get(parameter["name"], ("",))[0])
     always = codes.EVERY if method == "get" else (*codes.EVERY, *codes.WRITE)
     told = {*operation.pop("x-codes"), *always}
     answers = operation["responses"]

@@ -129,6 +129,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "core.health.HealthMiddleware",
     "core.logs.RequestLogMiddleware",
+    "core.head.HeadMiddleware",
     "core.problems.ProblemMiddleware",
     "accounts.rate_limits.RateLimitMiddleware",
     "django.middleware.security.SecurityMiddleware",

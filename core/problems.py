@@ -71,19 +71,23 @@ class FieldProblem(BaseModel):
     """What is wrong with one value."""
 
     code: str = Field(description="Stable machine-readable word.", examples=["too_long"])
-    detail: str = Field(description="One sentence for people.")
-    pointer: str = Field(description="JSON pointer into the body (RFC 6901), or the name of a query parameter.")
-    line: int = Field(default=LEFT_OUT, description="Line of a CSV file, counted from 1; only where there is one.")
+    detail: str = Field(description="One sentence for people.", examples=["Text should have at most 100 characters."])
+    pointer: str = Field(
+        description="JSON pointer into the body (RFC 6901), or the name of a query parameter.", examples=["/name"]
+    )
+    line: int = Field(
+        default=LEFT_OUT, description="Line of a CSV file, counted from 1; only where there is one.", examples=[7]
+    )
 
 
 class Problem(BaseModel):
     """An error (RFC 9457). `code` is stable; `detail` is for people and may change."""
 
-    type: str = Field(examples=["urn:courant:problem:not_found"])
-    title: str = Field(examples=["Not found"])
-    status: int = Field(examples=[404])
-    detail: str = Field(examples=["There is no such object."])
-    code: str = Field(examples=["not_found"])
+    type: str = Field(description="`urn:courant:problem:` and the code.", examples=["urn:courant:problem:not_found"])
+    title: str = Field(description="What all errors of this status are called.", examples=["Not found"])
+    status: int = Field(description="The HTTP status.", examples=[404])
+    detail: str = Field(description="One sentence for people.", examples=["There is no such object."])
+    code: str = Field(description="Stable machine-readable word.", examples=["not_found"])
     errors: list[FieldProblem] = Field(description="What is wrong, value by value; empty when no value is named.")
 
 

@@ -42,7 +42,7 @@ class Operation:
     def call(self, api: Api, ids: dict[str, str], query: str = "") -> Any:
         """Call the operation as its own examples show it."""
         path = re.sub(r"\{(\w+)\}", lambda found: ids[found[1]], self.path)
-        needed = [f"{one['name']}={one['examples'][0].replace(' ', '+')}" for one in self.parameters("query")]
+        needed = [f"{one['name']}={one['schema']['examples'][0].replace(' ', '+')}" for one in self.parameters("query")]
         headers = {one["name"].replace("-", "_"): one["example"] for one in self.parameters("header")}
         raw, media_type = b"", "application/json"
         if "requestBody" in self.details:
