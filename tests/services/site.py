@@ -134,11 +134,11 @@ class Site:
         self._web = Program(command, log=self.folder / "web.log", environment=self.environment)
         self._web.wait_ready(lambda: answers(self.port), seconds=30)
 
-    def start_worker(self) -> Supervisor:
-        """Start one more supervised `manage.py worker`."""
+    def start_worker(self, **variables: str) -> Supervisor:
+        """Start one more supervised `manage.py worker`; `variables` adds to its environment."""
         log = self.folder / f"worker-{len(self.workers) + 1}.log"
         command = [sys.executable, str(ROOT / "manage.py"), "worker"]
-        worker = Supervisor(command, log=log, environment=self.environment)
+        worker = Supervisor(command, log=log, environment=self.environment | variables)
         self.workers.append(worker)
         return worker
 
