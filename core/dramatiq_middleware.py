@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
+import threading
 import types
 from collections.abc import Callable
 from typing import Any
 
 import structlog
-from dramatiq import Broker, MessageProxy
+from dramatiq import Broker, MessageProxy, Worker
 from dramatiq.middleware import Middleware, Retries
+
+log = structlog.get_logger(__name__)
 
 
 class SafeRetries(Retries):
@@ -62,6 +66,31 @@ class OneSigterm(Middleware):
                     handler(signum, frame)
 
         return first_only
+
+
+class EndInTime(Middleware):
+    """End a worker process so many seconds after its shutdown began, whatever keeps it.
+
+    A database that does not answer keeps the outcomes that cannot be committed, and a broker that does not answer
+    keeps its client for minutes. Platforms kill 30 s after SIGTERM, the master with its logs as well.
+    """
+
+    def __init__(self, seconds: float = 22.0) -> None:
+        self._seconds = seconds
+        self._is_own_process = False
+
+    def after_process_boot(self, broker: Broker) -> None:
+        self._is_own_process = True
+
+    def before_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
+        if self._is_own_process:
+            timer = threading.Timer(self._seconds, self._end)
+            timer.daemon = True
+            timer.start()
+
+    def _end(self) -> None:
+        log.error("worker_ended_in_the_middle", seconds=self._seconds)
+        os._exit(0)
 
 
 class BindMessageId(Middleware):

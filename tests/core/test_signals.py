@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import sys
 import types
 from collections.abc import Iterator
@@ -9,6 +10,17 @@ import dramatiq
 import pytest
 
 from core.dramatiq_middleware import OneSigterm
+
+KEPT = """
+import threading, dramatiq
+from dramatiq.brokers.stub import StubBroker
+from core.dramatiq_middleware import EndInTime
+broker = StubBroker(middleware=[EndInTime(0.2)])
+{boot}
+broker.emit_before("worker_shutdown", None)
+threading.Event().wait({seconds})
+raise SystemExit(3)
+"""
 
 
 class Child:
@@ -45,3 +57,13 @@ def test_a_sigterm_during_the_boot_and_one_after_it_end_the_process_in_order(chi
     for _ in range(3):
         signal.raise_signal(signal.SIGTERM)
     assert child.signals == 2
+
+
+@pytest.mark.parametrize(
+    ("boot", "seconds", "code"), [('broker.emit_after("process_boot")', 60, 0), ("# as in a test", 1, 3)]
+)
+def test_a_worker_process_ends_in_time_whatever_keeps_it_and_no_other_process_does(
+    boot: str, seconds: int, code: int
+) -> None:
+    script = KEPT.format(boot=boot, seconds=seconds)
+    assert subprocess.run([sys.executable, "-c", script], check=False, timeout=40).returncode == code

@@ -9,8 +9,8 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandParser
 
-# Heroku-like platforms kill 30 s after SIGTERM.
-SHUTDOWN_MILLISECONDS = 25_000
+# How long actors are awaited: less than `EndInTime` allows for all.
+SHUTDOWN_MILLISECONDS = 20_000
 
 
 class Command(BaseCommand):
