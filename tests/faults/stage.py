@@ -8,10 +8,11 @@ relay that takes a mail and does not answer causes one. All other faults cause n
 from __future__ import annotations
 
 import random
+import re
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pika
 import psycopg
@@ -25,7 +26,9 @@ from tests.services.rabbitmq import Rabbitmq
 from tests.services.redis_server import RedisServer
 from tests.services.sinks import SmtpSink
 from tests.services.site import Site, Supervisor
+from tests.services.tcp_proxy import TcpProxy
 
+ADDRESS = re.compile(r"127\.0\.0\.1:\d+")
 LANES = 8
 LEASE_SECONDS = 4
 # What the workers of a stage are told. Waiting is shortened; readers of one domain are not paced.
@@ -118,6 +121,12 @@ class Stage:
         before = worker.restarts
         worker.program.send_group(signal.SIGTERM)
         wait_until(lambda: worker.restarts > before, "the worker is replaced", seconds=40)
+
+    def start_worker(self, *, within: Sequence[str] = (), **links: TcpProxy) -> Supervisor:
+        """Start a worker that reaches what these variables name through proxies: `start_worker(DATABASE_URL=link)`."""
+        own = self.site.environment
+        urls = {name: ADDRESS.sub(f"{link.host}:{link.port}", own[name]) for name, link in links.items()}
+        return self.site.start_worker(within=within, **urls)
 
     # --- broker --------------------------------------------------------------------------------------
 

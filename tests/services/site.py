@@ -12,7 +12,7 @@ import tempfile
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -128,16 +128,16 @@ class Site:
         publisher = self.manage("create_publisher", "--name", "The Gazette").strip()
         self.key = self.manage("create_api_key", "--publisher", publisher, "--name", "test", "--scopes", "all").strip()
 
-    def start_web(self) -> None:
-        """Start gunicorn as the Procfile does and wait until it answers."""
+    def start_web(self, **variables: str) -> None:
+        """Start gunicorn as the Procfile does and wait until it answers; `variables` are for it alone."""
         command = [sys.executable, "-m", "gunicorn", "--config", "config/gunicorn.py", "--chdir", str(ROOT)]
-        self._web = Program(command, log=self.folder / "web.log", environment=self.environment)
+        self._web = Program(command, log=self.folder / "web.log", environment=self.environment | variables)
         self._web.wait_ready(lambda: answers(self.port), seconds=30)
 
-    def start_worker(self, **variables: str) -> Supervisor:
-        """Start one more supervised `manage.py worker`; `variables` adds to its environment."""
+    def start_worker(self, *, within: Sequence[str] = (), **variables: str) -> Supervisor:
+        """Start one more supervised `manage.py worker`, by way of a command; `variables` adds to its environment."""
         log = self.folder / f"worker-{len(self.workers) + 1}.log"
-        command = [sys.executable, str(ROOT / "manage.py"), "worker"]
+        command = [*within, sys.executable, str(ROOT / "manage.py"), "worker"]
         worker = Supervisor(command, log=log, environment=self.environment | variables)
         self.workers.append(worker)
         return worker
