@@ -51,6 +51,7 @@ class Stage:
         self.sink = sink
         self.database = database
         self.broker = broker
+        self.lanes = int(site.environment["DELIVERY_LANES"])
         self.bound = 0
         self.issue_id = ""
         self.expected: set[str] = set()
@@ -82,7 +83,7 @@ class Stage:
     @property
     def connections(self) -> int:
         """How many SMTP transactions may be open at once."""
-        return LANES * len(self.site.workers)
+        return self.lanes * len(self.site.workers)
 
     def rest(self, *, seconds: float = 0.3) -> None:
         """Let mails in flight arrive."""
@@ -103,14 +104,14 @@ class Stage:
         """SIGKILL a worker's whole process group; its supervisor starts it again at once."""
         worker = self.site.workers[number]
         before = worker.restarts
-        self.bound += LANES
+        self.bound += self.lanes
         worker.kill()
         wait_until(lambda: worker.restarts > before, "the worker runs again", seconds=10)
 
     def freeze_worker(self, number: int = 0, *, seconds: float = 1.6 * LEASE_SECONDS) -> None:
         """SIGSTOP a worker for so long, then let it go on."""
         group = self.site.workers[number].program
-        self.bound += LANES
+        self.bound += self.lanes
         group.send_group(signal.SIGSTOP)
         time.sleep(seconds)
         group.send_group(signal.SIGCONT)
