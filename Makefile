@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: demo test lint requirements openapi bench soak help
+.PHONY: demo test lint requirements openapi bench soak recovery help
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,11 +24,18 @@ bench: ## Measure everything, about 25 minutes (JSON=FILE; ONLY=c,d: parts; A="-
 	@.ci/venv dev
 	@.venv/bin/python -m benchmarks $(if $(JSON),--json '$(JSON)') $(if $(ONLY),--only '$(ONLY)') $(A)
 
+soak: SEED := $(shell date +%s)
+soak: N := 20
 soak: ## Play random schedules of faults on both brokers (N=100: so many on each; SEED=1: the first)
 	@.ci/packages test
 	@.ci/venv dev
-	@COURANT_SOAK=$(or $(N),20) COURANT_SOAK_SEED=$(or $(SEED),$(shell date +%s)) \
-		.venv/bin/python -m pytest tests/faults/test_schedules.py -n 3 -q
+	@echo "$(N) schedules on each broker, the first of seed $(SEED). One again: make soak N=1 SEED=…"
+	@COURANT_SOAK=$(N) COURANT_SOAK_SEED=$(SEED) .venv/bin/python -m pytest tests/faults/test_schedules.py -n 3 -q
+
+recovery: ## Measure how long it takes until mails leave again after a fault, with the default settings (10 minutes)
+	@.ci/packages test
+	@.ci/venv dev
+	@.venv/bin/python -m pytest tests/faults/recovery_times.py -n 3 -q -rP
 
 openapi: ## Write docs/openapi.json, the API's contract, as the code has it
 	@.ci/packages demo

@@ -97,14 +97,14 @@ class InvalidError(CourantError):
     title = "Invalid value"
 
 
-EVERY_KIND: tuple[type[CourantError], ...] = (CourantError, *CourantError.__subclasses__())
-
-
 class TooManyRequestsError(CourantError):
     """The caller asks more often than it may (429)."""
 
     status = 429
     title = "Too many requests"
+
+
+EVERY_KIND: tuple[type[CourantError], ...] = (CourantError, *CourantError.__subclasses__())
 
 
 def invalid_field(pointer: str, code: str, detail: str) -> InvalidError:

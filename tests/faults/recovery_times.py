@@ -26,7 +26,7 @@ STILL_LEASED = "SELECT count(*) FROM newsletters_delivery WHERE lease_token::tex
 
 
 @pytest.fixture
-def stage(make_stage: Callable[..., Stage], report: Callable[[str, list[float]], None]) -> Iterator[Stage]:
+def stage(make_stage: Callable[..., Stage]) -> Iterator[Stage]:
     """Return a site that sends slowly enough to be at work for the whole scenario."""
     made = make_stage(readers=READERS, workers=2, **DEFAULTS)
     made.sink.script({"*": {"delay": 1}})
@@ -38,15 +38,9 @@ def stage(make_stage: Callable[..., Stage], report: Callable[[str, list[float]],
     made.finish(seconds=300).require(dups=made.bound)
 
 
-@pytest.fixture
-def report(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> Callable[[str, list[float]], None]:
-    def write(what: str, seconds: list[float]) -> None:
-        with capsys.disabled():
-            middle, longest = statistics.median(seconds), max(seconds)
-            broker = request.getfixturevalue("broker_name")
-            print(f"\n{what} ({broker}): median {middle:.1f} s, longest {longest:.1f} s of {len(seconds)}")  # noqa: T201
-
-    return write
+def report(what: str, seconds: list[float]) -> None:
+    """Print a row of the table; `pytest -rP` shows what passed tests print."""
+    print(f"{what}: median {statistics.median(seconds):.1f} s, longest {max(seconds):.1f} s of {len(seconds)}")  # noqa: T201
 
 
 def until_orphans_move(stage: Stage, kill: Callable[[], None]) -> float:
@@ -66,7 +60,7 @@ def until_mails_leave(stage: Stage) -> float:
     return time.monotonic() - began
 
 
-def test_rows_of_killed_workers_move_again(stage: Stage, report: Callable[[str, list[float]], None]) -> None:
+def test_rows_of_killed_workers_move_again(stage: Stage) -> None:
     def kill() -> None:
         for number in range(2):
             stage.kill_worker(number)
@@ -78,7 +72,7 @@ def test_rows_of_killed_workers_move_again(stage: Stage, report: Callable[[str, 
     report("orphans of SIGKILL move", found)
 
 
-def test_rows_of_a_worker_that_hangs_move_again(stage: Stage, report: Callable[[str, list[float]], None]) -> None:
+def test_rows_of_a_worker_that_hangs_move_again(stage: Stage) -> None:
     groups = [worker.program for worker in stage.site.workers]
     stage.bound += stage.connections
 
@@ -97,7 +91,7 @@ def test_rows_of_a_worker_that_hangs_move_again(stage: Stage, report: Callable[[
 @pytest.mark.parametrize(
     "act", ["wipe_broker", "purge_broker", "restart_database", "kill_database", "restart_relay", "kill_both_workers"]
 )
-def test_mails_leave_again(stage: Stage, act: str, report: Callable[[str, list[float]], None]) -> None:
+def test_mails_leave_again(stage: Stage, act: str) -> None:
     def kill_both_workers() -> None:
         stage.kill_worker(0)
         stage.kill_worker(1)
@@ -112,8 +106,6 @@ def test_mails_leave_again(stage: Stage, act: str, report: Callable[[str, list[f
 
 
 @pytest.mark.parametrize("act", ["stop_broker", "freeze_broker"])
-def test_mails_leave_again_after_a_long_absence(
-    stage: Stage, act: str, report: Callable[[str, list[float]], None]
-) -> None:
+def test_mails_leave_again_after_a_long_absence(stage: Stage, act: str) -> None:
     getattr(stage, act)(seconds=40)
     report(f"mails leave after {act} of 40 s", [until_mails_leave(stage)])
