@@ -106,6 +106,10 @@ class Delivery(models.Model):
             # Read by the lists of what needs a person; an ordinary row is in neither, so no gate or settle writes them.
             models.Index(fields=["issue", "id"], condition=models.Q(state=DeliveryState.HELD), name="delivery_held"),
             models.Index(fields=["issue", "id"], condition=models.Q(uncertain=True), name="delivery_uncertain"),
+            # Read by the same lists of all issues, the newest first: by the primary key, PostgreSQL may walk the whole
+            # ledger to find a few old rows.
+            models.Index(fields=["id"], condition=models.Q(state=DeliveryState.HELD), name="delivery_held_newest"),
+            models.Index(fields=["id"], condition=models.Q(uncertain=True), name="delivery_uncertain_newest"),
         ]
 
     def __str__(self) -> str:
