@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +10,6 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from newsletters.models import Issue, IssueState, Newsletter
-from tests import cast
 from tests.api.fixtures import Api, ask, issue_in
 
 pytestmark = pytest.mark.django_db
