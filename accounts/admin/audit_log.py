@@ -1,4 +1,4 @@
-"""The audit log: who decided what. Nobody writes here."""
+"""The audit log: who decided what, from which address. Nobody writes here, and only owners read."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from django.contrib import admin
 from django.http import HttpRequest
 
 from accounts.admin.base import BaseAdmin
-from accounts.models import AuditEntry
+from accounts.models import AuditEntry, Role
 
 
 @admin.register(AuditEntry)
 class AuditEntryAdmin(BaseAdmin[AuditEntry]):
     addable = changeable = False
+    readers = frozenset({Role.OWNER})
     list_display = ("at", "action", "actor", "object_id", "ip_address")
     list_filter = ("actor_kind",)
     search_fields = ("=object_id", "=actor", "=action")

@@ -101,11 +101,12 @@ class JourneyForm(forms.ModelForm[M], Generic[M]):
 class BaseAdmin(admin.ModelAdmin[M], Generic[M]):
     """Shows a member of staff only rows of publishers they belong to; superusers see all.
 
-    `publisher_path` leads from the model to its publisher. `writers` are the roles that may change
-    rows. `steps` become buttons on a row's page and actions on the list.
+    `publisher_path` leads from the model to its publisher. `readers` are the roles that may see rows, `writers`
+    those that may change them. `steps` become buttons on a row's page and actions on the list.
     """
 
     publisher_path: ClassVar[str] = "publisher"
+    readers: ClassVar[frozenset[Role]] = frozenset(Role)
     writers: ClassVar[frozenset[Role]] = frozenset({Role.OWNER, Role.EDITOR})
     addable: ClassVar[bool] = True
     changeable: ClassVar[bool] = True
@@ -143,7 +144,7 @@ class BaseAdmin(admin.ModelAdmin[M], Generic[M]):
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[M]:
         rows = super().get_queryset(request)
-        return rows if _is_superuser(request) else self.scope(rows, self.publishers(request))
+        return rows if _is_superuser(request) else self.scope(rows, self.publishers(request, self.readers))
 
     def writable(self, request: HttpRequest) -> models.QuerySet[M]:
         """Return the rows that the user may change or attach others to."""
@@ -172,7 +173,7 @@ class BaseAdmin(admin.ModelAdmin[M], Generic[M]):
         return self.has_view_permission(request)
 
     def has_view_permission(self, request: HttpRequest, obj: M | None = None) -> bool:
-        return _is_staff(request) and (_is_superuser(request) or self.publishers(request).exists())
+        return _is_staff(request) and (_is_superuser(request) or self.publishers(request, self.readers).exists())
 
     def may_write(self, request: HttpRequest, obj: M | None = None) -> bool:
         if not _is_staff(request):

@@ -143,7 +143,8 @@ class IssueAdmin(BaseAdmin[Issue]):
         progress = self.progress(issue)
         if progress is None:
             return ""
-        uncertain = f", of them {progress.uncertain:,} uncertain" if progress.uncertain else ""
+        # In whatever state: not "of the held", which are named last.
+        uncertain = f"; {progress.uncertain:,} of the {progress.audience:,} uncertain" if progress.uncertain else ""
         if progress.fan_out_complete and not progress.accounted:
             return format_html('<strong class="unaccounted">{}{}</strong>', accounting(progress), uncertain)
         return accounting(progress) + uncertain

@@ -12,7 +12,7 @@ from newsletters.models import Delivery
 from tests.admin.desks import Desk
 from tests.delivery.ended import DAYS, OUTCOMES, archive, make_ended, rows_of
 
-LINE = "7 = 3 sent + 1 bounced + 1 expired + 1 suppressed + 1 cancelled, of them 2 uncertain"
+LINE = "7 = 3 sent + 1 bounced + 1 expired + 1 suppressed + 1 cancelled; 2 of the 7 uncertain"
 pytestmark = pytest.mark.django_db
 
 

@@ -1,4 +1,4 @@
-"""What people and programs do to issues and keys is written down, and shown to members of the publisher."""
+"""What people and programs do to issues and keys is written down, and shown to the publisher's owners."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
 
-from accounts.models import ApiKey, AuditEntry
+from accounts.models import ApiKey, AuditEntry, Membership, Role
 from newsletters.models import Issue
 from newsletters.publishing import sending
 from tests import cast
-from tests.admin.desks import Desk
+from tests.admin.desks import Desk, sit_down
 
 pytestmark = pytest.mark.django_db
 LIST = "admin:accounts_auditentry_changelist"
@@ -79,3 +79,18 @@ def test_entries_are_seen_by_their_publisher_and_by_superusers_and_changed_by_no
         assert (entry.object_id in client.get(page, follow=True).content.decode()) == sees
     for address in (page, reverse("admin:accounts_auditentry_add")):
         assert superuser_client.post(address, {"actor": "nobody"}).status_code == 403
+
+
+@pytest.mark.parametrize("role", [Role.EDITOR, Role.VIEWER])
+def test_only_owners_see_who_acted_and_from_which_address(desk: Desk, other_desk: Desk, role: Role) -> None:
+    for publisher in (desk.publisher, other_desk.publisher):
+        call_command("create_api_key", publisher=publisher.name, name="CI", scopes="all")
+    theirs, own = AuditEntry.objects.order_by("pk")
+    # An owner of one publisher may be less at another.
+    Membership.objects.create(user=other_desk.user, publisher=desk.publisher, role=role)
+    seen = other_desk.client.get(reverse(LIST)).content.decode()
+    assert (own.object_id in seen, theirs.object_id in seen) == (True, False)
+    member = sit_down(cast.make_user("member@gazette.example", publisher=desk.publisher, role=role, is_staff=True))
+    assert member.get(reverse(LIST)).status_code == 403
+    assert member.get(reverse("admin:accounts_auditentry_change", args=[theirs.pk])).status_code == 403
+    assert reverse(LIST) not in member.get(reverse("admin:index")).content.decode()
