@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.apps import apps
+from django.db import connection
 from django.db.models.functions import Now
 from django.http import HttpResponse
 from django.test import Client
@@ -110,7 +111,10 @@ def send_issue(api: Api, issue: Issue, key: str | None = None, **headers: Any) -
 def row_counts() -> dict[str, int]:
     """Return how many rows each table of ours has."""
     models = [model for name in ("accounts", "core", "newsletters") for model in apps.get_app_config(name).get_models()]
-    return {model.__name__: model._default_manager.count() for model in models}
+    counts = ", ".join(f'(SELECT COUNT(*) FROM "{model._meta.db_table}")' for model in models)  # noqa: S608  # our own names
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {counts}")
+        return dict(zip([model.__name__ for model in models], cursor.fetchone() or (), strict=True))
 
 
 @pytest.fixture
