@@ -41,6 +41,8 @@ Publish newsletters and follow every mail to its end.
 * **Writes** take `application/json` in UTF-8. Unknown fields are refused, values are not converted.
 * **Errors** are `application/problem+json` (RFC 9457) with a stable `code` and, value by value, `errors`.
 * **Lists** answer `{"items": […], "next": …}`; pass `next` as `cursor` until it is null.
+* **Repeating.** Every POST takes an `Idempotency-Key`; a repetition gets the first answer and has no second effect.
+* **Versions.** Single things come with an `ETag`; `If-None-Match` saves the body, `If-Match` a lost change.
 * **Times** are RFC 3339 in UTC.
 """
 ROUTERS = [

@@ -76,6 +76,13 @@ class GoneError(CourantError):
     title = "No longer available"
 
 
+class PreconditionFailedError(CourantError):
+    """The thing is no longer as the caller has seen it (412)."""
+
+    status = 412
+    title = "Changed meanwhile"
+
+
 class TooLargeError(CourantError):
     """The request is bigger than we take (413)."""
 

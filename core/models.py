@@ -81,6 +81,7 @@ class IdempotencyRecord(models.Model):
     fingerprint = models.BinaryField(max_length=32)
     status = models.PositiveSmallIntegerField()
     body = models.BinaryField()
+    headers = models.JSONField(default=dict, blank=True)
     created_at = models.DateTimeField(db_default=Now(), db_index=True)
 
     class Meta:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import time
+from collections.abc import Callable
 
 from django.http import HttpRequest, UnreadablePostError
 
@@ -17,8 +18,9 @@ DISCARD_SECONDS = 10
 class _Body(io.RawIOBase):
     """Ends only where Content-Length says: a client that hangs up early has not sent a shorter file."""
 
-    def __init__(self, request: HttpRequest, length: int) -> None:
+    def __init__(self, request: HttpRequest, length: int, observe: Callable[[bytes], object]) -> None:
         super().__init__()
+        self._observe = observe
         self._request = request
         self._missing = length
 
@@ -31,11 +33,12 @@ class _Body(io.RawIOBase):
             raise BadRequestError("body_incomplete", "The body ended before its Content-Length.")
         buffer[: len(data)] = data
         self._missing -= len(data)
+        self._observe(data)
         return len(data)
 
 
-def open_body(request: HttpRequest, *, max_bytes: int) -> io.BufferedReader:
-    """Return the body as a binary file.
+def open_body(request: HttpRequest, *, max_bytes: int, observe: Callable[[bytes], object] = len) -> io.BufferedReader:
+    """Return the body as a binary file; `observe` is given each piece as it is read, such as a hash's `update`.
 
     Raises BadRequestError `length_required` without a Content-Length, TooLargeError `body_too_large` above
     `max_bytes`; reading raises BadRequestError `body_incomplete` when the client stops early.
@@ -45,7 +48,7 @@ def open_body(request: HttpRequest, *, max_bytes: int) -> io.BufferedReader:
         raise BadRequestError("length_required", "Send the body with a Content-Length.")
     if int(length) > max_bytes:
         raise TooLargeError("body_too_large", f"The body has at most {max_bytes // 1_000_000} MB.")
-    return io.BufferedReader(_Body(request, int(length)), BLOCK_BYTES)
+    return io.BufferedReader(_Body(request, int(length), observe), BLOCK_BYTES)
 
 
 def whole_body(request: HttpRequest) -> bytes:

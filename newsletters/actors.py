@@ -114,7 +114,8 @@ QUESTIONS = [
     Question(_quietly(rescue.sweep_cancelled), every=1.0),
     Question(_quietly(rescue.reclaim_dead_leases), every=1.0),
     Question(_ring(import_subscribers, importing.due_ids), every=1.0),
-    Question(_quietly(forget_old), every=600.0),
+    # At 500 a second: a caller may leave 100 a second behind.
+    Question(_quietly(forget_old), every=10.0),
     Question(_quietly(forget_idle), every=60.0),
     Question(_quietly(destinations.forget_unused), every=600.0),
     Question(_ring(purge_newsletter, lambda: newsletters.due_for_purge(PURGES_AT_ONCE)), every=10.0),

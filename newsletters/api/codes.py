@@ -46,6 +46,7 @@ MEANINGS: dict[int, dict[str, str]] = {
         "sending_blocked": "The database was restored and the operator has not accepted that yet.",
         "destination_exists": "The domain is listed already.",
     },
+    412: {"precondition_failed": "It has changed since the answer whose ETag If-Match names."},
     413: {
         "body_too_large": "The body is larger than this operation takes.",
         "import_too_large": "The file has more than 50 MB or 1,000,000 rows.",
@@ -165,17 +166,16 @@ BODY = (
 )
 QUERY = ("invalid_query", "unknown_parameter", "repeated_parameter", *_VALUES, *_TEXTS)
 LIST = ("invalid_cursor", *QUERY)
-ONCE = (
-    "idempotency_key_required",
-    "invalid_idempotency_key",
-    "idempotency_key_reused",
-    "body_incomplete",
-    "body_too_large",
-)
+# A POST that may carry an Idempotency-Key, and one that must. The router adds them, and `VERSION` to changes.
+REPEATABLE = ("invalid_idempotency_key", "idempotency_key_reused", "body_incomplete", "body_too_large")
+ONCE = ("idempotency_key_required", *REPEATABLE)
+VERSION = ("precondition_failed",)
 # Sets that several operations share, and what their schemas are called after.
 SHARED = {
-    "": (*EVERY, *WRITE, "not_found"),
+    "": (*EVERY, *WRITE, *VERSION, "not_found"),
     "Body": (*EVERY, *BODY),
+    "Repeatable": (*EVERY, *REPEATABLE),
+    "RepeatableBody": (*EVERY, *BODY, *REPEATABLE),
     "Query": (*EVERY, *QUERY),
     "List": (*EVERY, *LIST),
     "Once": (*EVERY, *ONCE),

@@ -1,4 +1,4 @@
-"""What all operations share: their declared answers, strict query parameters, pages, and answering once."""
+"""What all operations share: their declared answers, strict query parameters and pages."""
 
 from __future__ import annotations
 
@@ -8,33 +8,21 @@ from typing import Annotated, Any, Generic, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest, HttpResponse, QueryDict
+from django.http import HttpRequest, QueryDict
 from ninja import NinjaAPI
 from ninja.params.models import Query, QueryModel
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
-from pydantic_core import PydanticKnownError, to_json
+from pydantic_core import PydanticKnownError
 
 from accounts.access import ApiRequest, KeyBearer
 from accounts.models import Scope
 from core.errors import BadRequestError, InvalidError, invalid_field
-from core.idempotency import HEADER, MAX_KEY_LENGTH, Answer, check_key, fingerprint, run_once
 from core.pagination import DEFAULT_LIMIT, MAX_LIMIT, cut_page
 from core.text_types import one_line
-from core.uploads import whole_body
 from newsletters.api.codes import STATUS_OF
 
 M = TypeVar("M", bound=Model)
 T = TypeVar("T", bound=BaseModel)
-
-IDEMPOTENCY_HEADER = {
-    "in": "header",
-    "name": HEADER,
-    "required": True,
-    "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_LENGTH},
-    "description": "A fresh random value for each intent, such as a UUID. A retry with the same value and body gets "
-    "the stored answer (header `Idempotency-Replayed: true`) for 48 hours; with another body it is refused (422).",
-    "example": "0b6f3b0e-6a0c-4a55-9d52-5a6d8f0f7a11",
-}
 
 
 def contract(
@@ -146,17 +134,6 @@ def listed(
         newest_first=newest_first,
     )
     return page(items=[present(row) for row in found], next=following)
-
-
-def once(request: ApiRequest, effect: Callable[[], BaseModel], *, status: int = 200) -> HttpResponse:
-    """Answer with what `effect` returns, once for each `Idempotency-Key` of the calling key."""
-    key = check_key(request.headers.get(HEADER))
-    digest = fingerprint(f"{request.method} {request.path}", whole_body(request))
-    done = run_once(request.auth.key.uid, key, digest, lambda: Answer(status=status, body=to_json(effect())))
-    response = HttpResponse(done.body, status=done.status, content_type="application/json; charset=utf-8")
-    if done.replayed:
-        response["Idempotency-Replayed"] = "true"
-    return response
 
 
 def changes_of(body: BaseModel) -> dict[str, Any]:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from django.http import HttpResponse
-from ninja import Router
 from pydantic import BaseModel, Field
 
 from accounts.access import ApiRequest
 from accounts.audit import program
 from accounts.models import Scope
-from newsletters.api import codes, visible
-from newsletters.api.contract import IDEMPOTENCY_HEADER, contract, once
+from newsletters.api import visible
+from newsletters.api.contract import contract
 from newsletters.api.deliveries import DeliveryOut
 from newsletters.api.issues import find_issue
+from newsletters.api.once import IDEMPOTENCY_HEADER
+from newsletters.api.router import Router
 from newsletters.delivery.deciding import Decision, decide, decide_all
 
 router = Router(tags=["Deliveries"])
-ONE = (*codes.ONCE, "not_found", "delivery_not_held", "issue_not_resendable", "sending_blocked")
-ALL = (*codes.ONCE, "not_found", "issue_not_resendable", "sending_blocked")
+ONE = ("not_found", "delivery_not_held", "issue_not_resendable", "sending_blocked")
+ALL = ("not_found", "issue_not_resendable", "sending_blocked")
 
 
 class DecidedOut(BaseModel):
@@ -32,7 +32,7 @@ class DecidedOut(BaseModel):
     operation_id="resend_delivery",
     summary="Send a held delivery again",
 )
-def resend(request: ApiRequest, delivery_id: str) -> HttpResponse:
+def resend(request: ApiRequest, delivery_id: str) -> DeliveryOut:
     """The reader may get a second copy. A sent issue is sending until it is settled.
 
     One that is queued or being sent stays as it is. 409 `delivery_not_held` once it is sent, bounced or otherwise
@@ -47,7 +47,7 @@ def resend(request: ApiRequest, delivery_id: str) -> HttpResponse:
     operation_id="accept_delivery",
     summary="Take a held delivery as sent",
 )
-def accept(request: ApiRequest, delivery_id: str) -> HttpResponse:
+def accept(request: ApiRequest, delivery_id: str) -> DeliveryOut:
     """Because you know that it arrived, say from the relay's log. Not held: 409 `delivery_not_held`."""
     return _one(request, delivery_id, Decision.ACCEPT)
 
@@ -58,7 +58,7 @@ def accept(request: ApiRequest, delivery_id: str) -> HttpResponse:
     operation_id="drop_delivery",
     summary="Give a held delivery up",
 )
-def drop(request: ApiRequest, delivery_id: str) -> HttpResponse:
+def drop(request: ApiRequest, delivery_id: str) -> DeliveryOut:
     """It becomes `cancelled` with the reason `dropped`. Not held: 409 `delivery_not_held`."""
     return _one(request, delivery_id, Decision.DROP)
 
@@ -69,7 +69,7 @@ def drop(request: ApiRequest, delivery_id: str) -> HttpResponse:
     operation_id="resend_held",
     summary="Send all held deliveries of an issue again",
 )
-def resend_held(request: ApiRequest, issue_id: str) -> HttpResponse:
+def resend_held(request: ApiRequest, issue_id: str) -> DecidedOut:
     """Readers may get a second copy. Of a cancelled issue it is 409 `issue_not_resendable`."""
     return _all(request, issue_id, Decision.RESEND)
 
@@ -80,7 +80,7 @@ def resend_held(request: ApiRequest, issue_id: str) -> HttpResponse:
     operation_id="accept_held",
     summary="Take all held deliveries of an issue as sent",
 )
-def accept_held(request: ApiRequest, issue_id: str) -> HttpResponse:
+def accept_held(request: ApiRequest, issue_id: str) -> DecidedOut:
     """Because you know that they arrived."""
     return _all(request, issue_id, Decision.ACCEPT)
 
@@ -91,22 +91,17 @@ def accept_held(request: ApiRequest, issue_id: str) -> HttpResponse:
     operation_id="drop_held",
     summary="Give all held deliveries of an issue up",
 )
-def drop_held(request: ApiRequest, issue_id: str) -> HttpResponse:
+def drop_held(request: ApiRequest, issue_id: str) -> DecidedOut:
     """They become `cancelled` with the reason `dropped`."""
     return _all(request, issue_id, Decision.DROP)
 
 
-def _one(request: ApiRequest, delivery_id: str, decision: Decision) -> HttpResponse:
+def _one(request: ApiRequest, delivery_id: str, decision: Decision) -> DeliveryOut:
     row = visible.find_delivery(request.auth, delivery_id)
-
-    def effect() -> DeliveryOut:
-        decide(row, decision, actor=program(request, request.auth.key))
-        return DeliveryOut.of(visible.find_delivery(request.auth, delivery_id))
-
-    return once(request, effect)
+    decide(row, decision, actor=program(request, request.auth.key))
+    return DeliveryOut.of(visible.find_delivery(request.auth, delivery_id))
 
 
-def _all(request: ApiRequest, issue_id: str, decision: Decision) -> HttpResponse:
+def _all(request: ApiRequest, issue_id: str, decision: Decision) -> DecidedOut:
     issue = find_issue(request, issue_id)
-    actor = program(request, request.auth.key)
-    return once(request, lambda: DecidedOut(decided=decide_all(issue.pk, decision, actor=actor)))
+    return DecidedOut(decided=decide_all(issue.pk, decision, actor=program(request, request.auth.key)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from ninja import Router
 from pydantic import BaseModel, Field
 
 from accounts.access import ApiRequest
@@ -15,6 +14,7 @@ from newsletters.api import codes, visible
 from newsletters.api.contract import ListQuery, Page, SearchText, StrictQuery, contract, listed
 from newsletters.api.issues import find_issue
 from newsletters.api.output import Output
+from newsletters.api.router import Router
 from newsletters.audience.addresses import canonical
 from newsletters.delivery.message_ids import message_id
 from newsletters.models import Delivery

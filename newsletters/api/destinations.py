@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from ninja import Router, Status
+from ninja import Status
 from pydantic import BeforeValidator, ConfigDict, Field
 
 from accounts.access import ApiRequest
@@ -14,6 +14,8 @@ from core.text_types import LEFT_OUT, FilledLine, StrictInput
 from newsletters.api import codes, visible
 from newsletters.api.contract import ListQuery, Page, StrictQuery, changes_of, contract, listed
 from newsletters.api.output import Output
+from newsletters.api.router import Router
+from newsletters.api.versions import unchanged
 from newsletters.delivery.destinations import CLOSED, OPEN
 from newsletters.delivery.window import CAP
 from newsletters.models import Destination
@@ -99,6 +101,11 @@ class DestinationQuery(ListQuery):
     closed: Literal["true", "false"] | None = Field(default=None, description="Only those closed now, or only others.")
 
 
+def find_destination(request: ApiRequest, destination_id: str) -> Destination:
+    """Return the caller's destination. Raises NotFoundError."""
+    return visible.find(visible.destinations(request.auth), "dst", destination_id)
+
+
 @router.get(
     "/destinations",
     **contract(Scope.NEWSLETTERS_READ, DestinationPage, *codes.LIST, publisher_wide=True),
@@ -141,7 +148,7 @@ def create(request: ApiRequest, body: DestinationIn) -> Status[DestinationOut]:
 )
 def get_destination(request: ApiRequest, destination_id: str) -> DestinationOut:
     """One domain, its limit, and whether it is closed."""
-    return DestinationOut.of(visible.find(visible.destinations(request.auth), "dst", destination_id))
+    return DestinationOut.of(find_destination(request, destination_id))
 
 
 @router.patch(
@@ -154,9 +161,9 @@ def get_destination(request: ApiRequest, destination_id: str) -> DestinationOut:
 )
 def update(request: ApiRequest, destination_id: str, body: DestinationPatch) -> DestinationOut:
     """Workers follow within seconds, also in the middle of an issue."""
-    rows = visible.destinations(request.auth)
-    update_destination(visible.find(rows, "dst", destination_id), **changes_of(body))
-    return DestinationOut.of(visible.find(rows, "dst", destination_id))
+    with unchanged(request, lambda: find_destination(request, destination_id), DestinationOut.of) as destination:
+        update_destination(destination, **changes_of(body))
+    return DestinationOut.of(find_destination(request, destination_id))
 
 
 @router.delete(
@@ -167,5 +174,6 @@ def update(request: ApiRequest, destination_id: str, body: DestinationPatch) -> 
 )
 def delete(request: ApiRequest, destination_id: str) -> Status[None]:
     """Its limit and its closure end; it is listed again when it is next closed."""
-    forget_destination(visible.find(visible.destinations(request.auth), "dst", destination_id))
+    with unchanged(request, lambda: find_destination(request, destination_id), DestinationOut.of) as destination:
+        forget_destination(destination)
     return Status(204, None)

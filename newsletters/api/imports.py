@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from django.http import HttpResponse
 from django.urls import reverse
-from ninja import Router, Status
+from ninja import Status
 from pydantic import AfterValidator, BaseModel, Field
 
 from accounts.access import ApiRequest
@@ -17,10 +18,12 @@ from core.text_types import not_blank, one_line
 from core.uploads import open_body
 from newsletters.api import codes, visible
 from newsletters.api.contract import ListQuery, Page, StrictQuery, contract, listed
+from newsletters.api.once import answers_once_itself, once
 from newsletters.api.output import Output
-from newsletters.audience.import_upload import MAX_BYTES
-from newsletters.audience.importing import accept
-from newsletters.models import Import, ImportRowError
+from newsletters.api.router import Router
+from newsletters.audience.import_upload import MAX_BYTES, Upload, checked_upload
+from newsletters.audience.importing import store
+from newsletters.models import Import, ImportRowError, Newsletter
 
 router = Router(tags=["Imports"])
 
@@ -96,12 +99,13 @@ class ImportErrorPage(Page[ImportErrorOut]):
     operation_id="create_import",
     summary="Import readers from CSV",
 )
+@answers_once_itself
 def create(
     request: ApiRequest,
     response: HttpResponse,
     newsletter_id: str,
     query: Annotated[ImportQuery, StrictQuery(...)],
-) -> Status[ImportOut]:
+) -> Any:
     """The file is the body: text/csv in UTF-8, at most 50 MB and 1,000,000 rows, with a column `email`.
 
     `name` and all other columns become the reader's name and attributes. The file's form is checked before the
@@ -109,10 +113,13 @@ def create(
     """
     newsletter = visible.find(visible.newsletters(request.auth), "nl", newsletter_id)
     check_media_type(request, "text/csv")
-    file = open_body(request, max_bytes=MAX_BYTES)
-    made = accept(newsletter, file, consent_source=query.consent_source, created_by=request.auth.key.created_by)
-    response["Location"] = reverse("api-1:get_import", args=[made.uid])
-    return Status(202, ImportOut.of(visible.imports(request.auth).get(pk=made.pk)))
+    digest = hashlib.sha256()
+    with checked_upload(open_body(request, max_bytes=MAX_BYTES, observe=digest.update)) as upload:
+
+        def effect() -> Status[ImportOut]:
+            return _store(request, response, newsletter, upload, consent_source=query.consent_source)
+
+        return once(request, digest.digest(), effect, response=response)
 
 
 @router.get(
@@ -152,3 +159,11 @@ def list_import_errors(
     found = visible.find(visible.imports(request.auth), "imp", import_id)
     rows = ImportRowError.objects.filter(audience_import=found)
     return listed(request, rows, query, ImportErrorPage, ImportErrorOut.of, newest_first=False)
+
+
+def _store(
+    request: ApiRequest, response: HttpResponse, newsletter: Newsletter, upload: Upload, *, consent_source: str
+) -> Status[ImportOut]:
+    made = store(newsletter, upload, consent_source=consent_source, created_by=request.auth.key.created_by)
+    response["Location"] = reverse("api-1:get_import", args=[made.uid])
+    return Status(202, ImportOut.of(visible.imports(request.auth).get(pk=made.pk)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from ninja import Router, Status
+from ninja import Status
 from pydantic import BaseModel, ConfigDict, Field
 
 from accounts.access import ApiRequest
@@ -14,6 +14,8 @@ from core.text_types import LEFT_OUT, FilledLine, Line, StrictInput, Text
 from newsletters.api import codes, visible
 from newsletters.api.contract import ListQuery, Page, StrictQuery, changes_of, contract, listed
 from newsletters.api.output import Output
+from newsletters.api.router import Router
+from newsletters.api.versions import unchanged
 from newsletters.models import Issue, Notice
 from newsletters.publishing.editing import create_issue, delete_issue, update_issue
 from newsletters.publishing.proofing import preview, request_proof
@@ -196,8 +198,8 @@ def get_issue(request: ApiRequest, issue_id: str) -> IssueOut:
 )
 def update(request: ApiRequest, issue_id: str, body: IssuePatch) -> IssueOut:
     """Until it starts; afterwards 409 `issue_not_editable`."""
-    issue = find_issue(request, issue_id)
-    update_issue(issue, **changes_of(body))
+    with unchanged(request, lambda: find_issue(request, issue_id), IssueOut.of) as issue:
+        update_issue(issue, **changes_of(body))
     return IssueOut.of(find_issue(request, issue_id))
 
 
@@ -209,7 +211,8 @@ def update(request: ApiRequest, issue_id: str, body: IssuePatch) -> IssueOut:
 )
 def delete(request: ApiRequest, issue_id: str) -> Status[None]:
     """Only a draft; anything else is 409 `issue_not_deletable`."""
-    delete_issue(find_issue(request, issue_id))
+    with unchanged(request, lambda: find_issue(request, issue_id), IssueOut.of) as issue:
+        delete_issue(issue)
     return Status(204, None)
 
 

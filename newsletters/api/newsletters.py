@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from ninja import Router, Status
+from ninja import Status
 from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 
@@ -15,9 +15,16 @@ from core.text_types import LEFT_OUT, FilledLine, Line, StrictInput
 from newsletters.api import codes, visible
 from newsletters.api.contract import ListQuery, Page, StrictQuery, changes_of, contract, listed
 from newsletters.api.output import Output
+from newsletters.api.router import Router
 from newsletters.api.senders import SenderOut
+from newsletters.api.versions import unchanged
 from newsletters.models import Newsletter
-from newsletters.publishing.newsletters import create_newsletter, delete_newsletter, update_newsletter
+from newsletters.publishing.newsletters import (
+    create_newsletter,
+    delete_newsletter,
+    hold_to_delete,
+    update_newsletter,
+)
 
 router = Router(tags=["Newsletters"])
 
@@ -125,6 +132,11 @@ class NewsletterPage(Page[NewsletterOut]):
     """A page of newsletters, the newest first."""
 
 
+def find_newsletter(request: ApiRequest, newsletter_id: str) -> Newsletter:
+    """Return the caller's newsletter. Raises NotFoundError."""
+    return visible.find(visible.newsletters(request.auth), "nl", newsletter_id)
+
+
 @router.get(
     "/newsletters",
     **contract(Scope.NEWSLETTERS_READ, NewsletterPage, *codes.LIST),
@@ -164,7 +176,7 @@ def create(request: ApiRequest, body: NewsletterIn) -> Status[NewsletterOut]:
 )
 def get_newsletter(request: ApiRequest, newsletter_id: str) -> NewsletterOut:
     """One newsletter with its sender identity."""
-    return NewsletterOut.of(visible.find(visible.newsletters(request.auth), "nl", newsletter_id))
+    return NewsletterOut.of(find_newsletter(request, newsletter_id))
 
 
 @router.patch(
@@ -175,8 +187,8 @@ def get_newsletter(request: ApiRequest, newsletter_id: str) -> NewsletterOut:
 )
 def update(request: ApiRequest, newsletter_id: str, body: NewsletterPatch) -> NewsletterOut:
     """Only the fields that are sent change. An issue that has started keeps what it started with."""
-    newsletter = visible.find(visible.newsletters(request.auth), "nl", newsletter_id)
-    return NewsletterOut.of(update_newsletter(newsletter, **changes_of(body)))
+    with unchanged(request, lambda: find_newsletter(request, newsletter_id), NewsletterOut.of) as newsletter:
+        return NewsletterOut.of(update_newsletter(newsletter, **changes_of(body)))
 
 
 @router.delete(
@@ -187,5 +199,7 @@ def update(request: ApiRequest, newsletter_id: str, body: NewsletterPatch) -> Ne
 )
 def delete(request: ApiRequest, newsletter_id: str) -> Status[None]:
     """It disappears at once with its subscriptions and issues. 409 `newsletter_is_sending` while one is under way."""
-    delete_newsletter(visible.find(visible.newsletters(request.auth), "nl", newsletter_id))
+    found = unchanged(request, lambda: find_newsletter(request, newsletter_id), NewsletterOut.of, lock=hold_to_delete)
+    with found as newsletter:
+        delete_newsletter(newsletter)
     return Status(204, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from ninja import Router, Status
+from ninja import Status
 from pydantic import ConfigDict, Field
 
 from accounts.access import ApiRequest
@@ -14,6 +14,8 @@ from core.text_types import LEFT_OUT, StrictInput
 from newsletters.api import codes, visible
 from newsletters.api.contract import ListQuery, Page, StrictQuery, changes_of, contract, listed
 from newsletters.api.output import Output
+from newsletters.api.router import Router
+from newsletters.api.versions import unchanged
 from newsletters.models import SenderIdentity
 from newsletters.publishing.senders import (
     LEAST_RATE,
@@ -61,6 +63,11 @@ class SenderPage(Page[SenderOut]):
     """A page of sender identities, the newest first."""
 
 
+def find_sender(request: ApiRequest, sender_id: str) -> SenderIdentity:
+    """Return the caller's sender identity. Raises NotFoundError."""
+    return visible.find(visible.senders(request.auth), "snd", sender_id)
+
+
 @router.get(
     "/senders",
     **contract(Scope.NEWSLETTERS_READ, SenderPage, *codes.LIST),
@@ -80,7 +87,7 @@ def list_senders(request: ApiRequest, query: Annotated[ListQuery, StrictQuery(..
 )
 def get_sender(request: ApiRequest, sender_id: str) -> SenderOut:
     """One From address, whether it is verified, and its limits."""
-    return SenderOut.of(visible.find(visible.senders(request.auth), "snd", sender_id))
+    return SenderOut.of(find_sender(request, sender_id))
 
 
 @router.patch(
@@ -91,9 +98,9 @@ def get_sender(request: ApiRequest, sender_id: str) -> SenderOut:
 )
 def update(request: ApiRequest, sender_id: str, body: SenderPatch) -> SenderOut:
     """Workers follow within seconds, also in the middle of an issue; a rate within one."""
-    rows = visible.senders(request.auth)
-    update_sender(visible.find(rows, "snd", sender_id), **changes_of(body))
-    return SenderOut.of(visible.find(rows, "snd", sender_id))
+    with unchanged(request, lambda: find_sender(request, sender_id), SenderOut.of) as sender:
+        update_sender(sender, **changes_of(body))
+    return SenderOut.of(find_sender(request, sender_id))
 
 
 @router.post(
@@ -104,6 +111,6 @@ def update(request: ApiRequest, sender_id: str, body: SenderPatch) -> SenderOut:
 )
 def request_sender_verification(request: ApiRequest, sender_id: str) -> Status[SenderOut]:
     """A worker mails a link, valid for 7 days, to the address itself; at most one in 15 minutes."""
-    sender = visible.find(visible.senders(request.auth), "snd", sender_id)
+    sender = find_sender(request, sender_id)
     request_verification(sender)
     return Status(202, SenderOut.of(sender))

@@ -6,8 +6,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Protocol
 
-from django.http import HttpResponse
-from ninja import Router
+from ninja import Status
 from pydantic import BaseModel, ConfigDict, Field
 
 from accounts.access import ApiRequest
@@ -15,8 +14,10 @@ from accounts.audit import Actor, program
 from accounts.models import Scope
 from core.text_types import Line, StrictInput
 from newsletters.api import codes
-from newsletters.api.contract import IDEMPOTENCY_HEADER, contract, once
+from newsletters.api.contract import contract
 from newsletters.api.issues import IssueOut, State, find_issue
+from newsletters.api.once import IDEMPOTENCY_HEADER
+from newsletters.api.router import Router
 from newsletters.publishing import sending
 from newsletters.publishing.progress import measure
 from newsletters.publishing.schedule_times import read_send_at
@@ -78,23 +79,17 @@ class ProgressOut(BaseModel):
 
 @router.post(
     "/issues/{issue_id}/send",
-    **contract(Scope.ISSUES_SEND, IssueOut, *codes.ONCE, *SEND, status=202, parameters=[IDEMPOTENCY_HEADER]),
+    **contract(Scope.ISSUES_SEND, IssueOut, *SEND, status=202, parameters=[IDEMPOTENCY_HEADER]),
     operation_id="send_issue",
     summary="Send an issue",
 )
-def send_issue(request: ApiRequest, issue_id: str) -> HttpResponse:
+def send_issue(request: ApiRequest, issue_id: str) -> Status[IssueOut]:
     """Start now. The first mails leave within a second; follow them with `progress`.
 
     A second send is 409 `issue_not_sendable`. Without content, an active reader or a verified sender it is 422
     `issue_has_no_content`, `audience_is_empty`, `sender_not_verified`.
     """
-    issue = find_issue(request, issue_id)
-
-    def effect() -> IssueOut:
-        sending.send(issue.pk, actor=program(request, request.auth.key))
-        return IssueOut.of(find_issue(request, issue_id))
-
-    return once(request, effect, status=202)
+    return Status(202, _move(request, issue_id, sending.send))
 
 
 @router.post(

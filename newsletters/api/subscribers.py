@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from ninja import Router, Status
+from ninja import Status
 from pydantic import ConfigDict, Field, WithJsonSchema
 
 from accounts.access import ApiRequest
@@ -22,6 +22,8 @@ from newsletters.api.contract import (
     listed,
 )
 from newsletters.api.output import Output
+from newsletters.api.router import Router
+from newsletters.api.versions import unchanged
 from newsletters.audience.subscribing import erase_subscriber, update_subscriber
 from newsletters.models import Subscriber
 
@@ -73,6 +75,11 @@ class SubscriberQuery(ListQuery):
     search: SearchText | None = Field(default=None, description="Part of the address, in any case.")
 
 
+def find_subscriber(request: ApiRequest, subscriber_id: str) -> Subscriber:
+    """Return the caller's subscriber. Raises NotFoundError."""
+    return visible.find(visible.subscribers(request.auth), "sbr", subscriber_id)
+
+
 @router.get(
     "/subscribers",
     **contract(Scope.SUBSCRIBERS_READ, SubscriberPage, *codes.LIST),
@@ -95,7 +102,7 @@ def list_subscribers(request: ApiRequest, query: Annotated[SubscriberQuery, Stri
 )
 def get_subscriber(request: ApiRequest, subscriber_id: str) -> SubscriberOut:
     """One reader with name and attributes."""
-    return SubscriberOut.of(visible.find(visible.subscribers(request.auth), "sbr", subscriber_id))
+    return SubscriberOut.of(find_subscriber(request, subscriber_id))
 
 
 @router.patch(
@@ -114,8 +121,8 @@ def get_subscriber(request: ApiRequest, subscriber_id: str) -> SubscriberOut:
 )
 def update(request: ApiRequest, subscriber_id: str, body: SubscriberPatch) -> SubscriberOut:
     """`attributes` replaces all attributes. Issues that have started keep the values they started with."""
-    subscriber = visible.find(visible.subscribers(request.auth), "sbr", subscriber_id)
-    return SubscriberOut.of(update_subscriber(subscriber, **changes_of(body)))
+    with unchanged(request, lambda: find_subscriber(request, subscriber_id), SubscriberOut.of) as subscriber:
+        return SubscriberOut.of(update_subscriber(subscriber, **changes_of(body)))
 
 
 @router.delete(
@@ -126,5 +133,6 @@ def update(request: ApiRequest, subscriber_id: str, body: SubscriberPatch) -> Su
 )
 def delete(request: ApiRequest, subscriber_id: str) -> Status[None]:
     """Removes the reader and all subscriptions. Deliveries stay counted, without saying whose they were."""
-    erase_subscriber(visible.find(visible.subscribers(request.auth), "sbr", subscriber_id))
+    with unchanged(request, lambda: find_subscriber(request, subscriber_id), SubscriberOut.of) as subscriber:
+        erase_subscriber(subscriber)
     return Status(204, None)

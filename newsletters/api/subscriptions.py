@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from ninja import Router, Status
+from ninja import Status
 from pydantic import ConfigDict, Field
 
 from accounts.access import ApiRequest
@@ -14,6 +14,7 @@ from core.text_types import FilledLine, StrictInput
 from newsletters.api import codes, visible
 from newsletters.api.contract import ListQuery, Page, SearchText, StrictQuery, contract, listed
 from newsletters.api.output import Output
+from newsletters.api.router import Router
 from newsletters.api.subscribers import Attributes, ReaderName, SubscriberOut
 from newsletters.audience.subscribing import enter, unsubscribe
 from newsletters.models import ConsentEvent, Subscription

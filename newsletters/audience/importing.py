@@ -21,7 +21,7 @@ from accounts.models import User
 from core.errors import CourantError
 from newsletters.audience.import_check import check
 from newsletters.audience.import_part import PartTakenError, commit, find_part, seen_before
-from newsletters.audience.import_upload import checked_upload
+from newsletters.audience.import_upload import Upload, checked_upload
 from newsletters.audience.subscribing import checked_source
 from newsletters.models import Import, ImportPart, Newsletter
 from newsletters.models.audience_import import ImportState
@@ -42,13 +42,22 @@ def accept(newsletter: Newsletter, stream: IO[bytes], *, consent_source: str, cr
     `import_too_large` above 50 MB or 1,000,000 rows, UnsupportedMediaTypeError `import_not_csv` for
     archives, spreadsheets and images. Nothing is stored then. Bad rows are found later, by `run`.
     """
-    source = checked_source(consent_source)
-    with checked_upload(stream) as upload, transaction.atomic():
-        accepted = Import.objects.create(
-            newsletter=newsletter, consent_source=source, created_by=created_by, total=upload.total
-        )
-        for part in upload.parts():
-            ImportPart.objects.create(audience_import=accepted, position=part.position, line=part.line, data=part.data)
+    checked_source(consent_source)
+    with checked_upload(stream) as upload:
+        return store(newsletter, upload, consent_source=consent_source, created_by=created_by)
+
+
+@transaction.atomic
+def store(newsletter: Newsletter, upload: Upload, *, consent_source: str, created_by: User | None = None) -> Import:
+    """Store a file that has been checked and queue its import. Raises InvalidError `invalid_consent_source`."""
+    accepted = Import.objects.create(
+        newsletter=newsletter,
+        consent_source=checked_source(consent_source),
+        created_by=created_by,
+        total=upload.total,
+    )
+    for part in upload.parts():
+        ImportPart.objects.create(audience_import=accepted, position=part.position, line=part.line, data=part.data)
     log.info("import_accepted", audience_import=accepted.uid, rows=accepted.total)
     return accepted
 

@@ -60,6 +60,8 @@ def update_newsletter(newsletter: Newsletter, **changes: Any) -> Newsletter:
     """
     try:
         with transaction.atomic():
+            # Before its sender, which is locked to ask for its verification: in the same order by everybody.
+            _hold(newsletter)
             columns = _columns(newsletter.publisher, changes)
             alive = Newsletter.objects.alive().filter(pk=newsletter.pk)
             if alive.update(**columns, updated_at=Now()) != 1:
@@ -77,18 +79,27 @@ def delete_newsletter(newsletter: Newsletter) -> None:
     Raises ConflictError `newsletter_is_sending` while an issue is sending, paused or blocked: its readers
     still wait. Cancel that issue first.
     """
-    # A start locks its issue: it comes wholly before this, or wholly after and finds the issue cancelled.
-    unfinished = Issue.objects.filter(newsletter=newsletter, state__in=[*STARTABLE, *UNDER_WAY])
-    list(unfinished.select_for_update().order_by("pk").values_list("pk", flat=True))
-    # Who resends a held row reopens a sent issue under this lock; an UPDATE that waited for it would ask about the
-    # issues as they were before it waited.
-    Newsletter.objects.select_for_update(no_key=True).filter(pk=newsletter.pk).values_list("pk").first()
+    hold_to_delete(newsletter)
     waiting = Issue.objects.filter(newsletter=OuterRef("pk"), state__in=UNDER_WAY)
     idle = Newsletter.objects.alive().filter(~Exists(waiting), pk=newsletter.pk)
     if idle.update(deleted_at=Now()) == 1:
         Issue.objects.filter(newsletter=newsletter, state__in=STARTABLE).update(state=IssueState.CANCELLED)
     elif Newsletter.objects.alive().filter(pk=newsletter.pk).exists():
         raise ConflictError("newsletter_is_sending", "An issue of this newsletter is under way; cancel it first.")
+
+
+def hold_to_delete(newsletter: Newsletter) -> None:
+    """Take the locks of `delete_newsletter` to the end of the transaction: its unfinished issues, then itself."""
+    # A start locks its issue: it comes wholly before this, or wholly after and finds the issue cancelled.
+    unfinished = Issue.objects.filter(newsletter=newsletter, state__in=[*STARTABLE, *UNDER_WAY])
+    list(unfinished.select_for_update().order_by("pk").values_list("pk", flat=True))
+    # Who resends a held row reopens a sent issue under this lock; an UPDATE that waited for it would ask about the
+    # issues as they were before it waited.
+    _hold(newsletter)
+
+
+def _hold(newsletter: Newsletter) -> None:
+    Newsletter.objects.select_for_update(no_key=True).filter(pk=newsletter.pk).values_list("pk").first()
 
 
 def purge(newsletter_id: int) -> int:

@@ -134,6 +134,13 @@ class Site:
         self._web = Program(command, log=self.folder / "web.log", environment=self.environment | variables)
         self._web.wait_ready(lambda: answers(self.port), seconds=30)
 
+    def kill_web(self) -> None:
+        """Kill gunicorn and its processes at once."""
+        if self._web is not None:
+            self._web.kill()
+            # Its children hold the socket for a moment longer.
+            wait_until(lambda: not answers(self.port), "the port is free", seconds=10)
+
     def start_worker(self, *, within: Sequence[str] = (), **variables: str) -> Supervisor:
         """Start one more supervised `manage.py worker`, by way of a command; `variables` adds to its environment."""
         log = self.folder / f"worker-{len(self.workers) + 1}.log"
