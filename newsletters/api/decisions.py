@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import BaseModel, Field
 
 from accounts.access import ApiRequest
@@ -16,8 +18,6 @@ from newsletters.api.router import Router
 from newsletters.delivery.deciding import Decision, decide, decide_all
 
 router = Router(tags=["Deliveries"])
-ONE = ("not_found", "delivery_not_held", "issue_not_resendable", "sending_blocked")
-ALL = ("not_found", "issue_not_resendable", "sending_blocked")
 
 
 class DecidedOut(BaseModel):
@@ -26,9 +26,15 @@ class DecidedOut(BaseModel):
     decided: int = Field(description="Held deliveries of the issue that this request decided.")
 
 
+def _deciding(answer: type[BaseModel], *errors: str) -> dict[str, Any]:
+    """Return the contract of a decision; `errors` are those that not all have."""
+    errors = ("not_found", "issue_not_resendable", "sending_blocked", *errors)
+    return contract(Scope.ISSUES_SEND, answer, *errors, parameters=[IDEMPOTENCY_HEADER])
+
+
 @router.post(
     "/deliveries/{delivery_id}/resend",
-    **contract(Scope.ISSUES_SEND, DeliveryOut, *ONE, parameters=[IDEMPOTENCY_HEADER]),
+    **_deciding(DeliveryOut, "delivery_not_held"),
     operation_id="resend_delivery",
     summary="Send a held delivery again",
 )
@@ -43,7 +49,7 @@ def resend(request: ApiRequest, delivery_id: str) -> DeliveryOut:
 
 @router.post(
     "/deliveries/{delivery_id}/accept",
-    **contract(Scope.ISSUES_SEND, DeliveryOut, *ONE, parameters=[IDEMPOTENCY_HEADER]),
+    **_deciding(DeliveryOut, "delivery_not_held"),
     operation_id="accept_delivery",
     summary="Take a held delivery as sent",
 )
@@ -54,7 +60,7 @@ def accept(request: ApiRequest, delivery_id: str) -> DeliveryOut:
 
 @router.post(
     "/deliveries/{delivery_id}/drop",
-    **contract(Scope.ISSUES_SEND, DeliveryOut, *ONE, parameters=[IDEMPOTENCY_HEADER]),
+    **_deciding(DeliveryOut, "delivery_not_held"),
     operation_id="drop_delivery",
     summary="Give a held delivery up",
 )
@@ -65,7 +71,7 @@ def drop(request: ApiRequest, delivery_id: str) -> DeliveryOut:
 
 @router.post(
     "/issues/{issue_id}/held/resend",
-    **contract(Scope.ISSUES_SEND, DecidedOut, *ALL, parameters=[IDEMPOTENCY_HEADER]),
+    **_deciding(DecidedOut),
     operation_id="resend_held",
     summary="Send all held deliveries of an issue again",
 )
@@ -76,7 +82,7 @@ def resend_held(request: ApiRequest, issue_id: str) -> DecidedOut:
 
 @router.post(
     "/issues/{issue_id}/held/accept",
-    **contract(Scope.ISSUES_SEND, DecidedOut, *ALL, parameters=[IDEMPOTENCY_HEADER]),
+    **_deciding(DecidedOut),
     operation_id="accept_held",
     summary="Take all held deliveries of an issue as sent",
 )
@@ -87,7 +93,7 @@ def accept_held(request: ApiRequest, issue_id: str) -> DecidedOut:
 
 @router.post(
     "/issues/{issue_id}/held/drop",
-    **contract(Scope.ISSUES_SEND, DecidedOut, *ALL, parameters=[IDEMPOTENCY_HEADER]),
+    **_deciding(DecidedOut),
     operation_id="drop_held",
     summary="Give all held deliveries of an issue up",
 )

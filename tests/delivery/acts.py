@@ -14,7 +14,7 @@ from newsletters.delivery.dialects import Claimed, Gate, Settlement, dialect
 from newsletters.models import Delivery, Issue, IssueState, Newsletter
 from newsletters.publishing import sending
 from newsletters.publishing.fan_out import fan_out
-from tests.cast import make_issue
+from tests.cast import make_issue, make_newsletter, make_reader
 
 LIMITS = Limits(lanes=4, issues=4, slice_seconds=10, lease_seconds=60)
 # The fixture `deliver`.
@@ -47,6 +47,13 @@ def send(newsletter: Newsletter) -> Issue:
     sending.send(issue.pk)
     fan_out(issue.pk)
     return issue
+
+
+def send_to_one() -> Issue:
+    """Return an issue that is sending to the one reader of its newsletter."""
+    newsletter = make_newsletter()
+    make_reader(newsletter)
+    return send(newsletter)
 
 
 def states(issue: Issue) -> dict[str, int]:

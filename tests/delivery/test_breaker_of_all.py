@@ -19,6 +19,7 @@ from newsletters.models import Delivery, Issue, IssueState, OnUncertain
 from newsletters.publishing import sending
 from tests.cast import make_newsletter, make_readers
 from tests.delivery.acts import LIMITS, Deliver, send, states
+from tests.delivery.crowd_acts import serve_with
 from tests.delivery.scripted_relay import CUT, ScriptedRelay
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.dialects]
@@ -28,24 +29,8 @@ UNPACED = dataclasses.replace(LIMITS, pacing=False)
 
 
 def serve_with_six(loop: asyncio.AbstractEventLoop, issue: Issue, relay: ScriptedRelay, *, rounds: int) -> None:
-    """Serve an issue with six couriers at once, each with its own memory as a process has."""
-
-    async def converse() -> None:
-        async with relay.running():
-            opened = functools.partial(connect, Relay("127.0.0.1", relay.port))
-            couriers = [Courier(loop, UNPACED, opened) for _ in range(PROCESSES)]
-            for courier in couriers:
-                courier.start()
-            for _ in range(rounds):
-                for courier in couriers:
-                    courier._relay._rest_until = 0
-                await asyncio.gather(*(courier.serve(issue.pk) for courier in couriers))
-            for courier in couriers:
-                await loop.run_in_executor(None, courier.stop)
-                assert len(courier._breakers) == 0
-            await asyncio.sleep(0.02)
-
-    asyncio.run_coroutine_threadsafe(converse(), loop).result(timeout=60)
+    crowd = serve_with(loop, issue, relay, couriers=PROCESSES, limits=UNPACED, rounds=rounds)
+    assert [len(courier._breakers) for courier in crowd] == [0] * PROCESSES
 
 
 @pytest.mark.parametrize(

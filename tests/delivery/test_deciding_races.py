@@ -50,21 +50,28 @@ def _waiting() -> bool:
         return bool(cursor.fetchone()[0])
 
 
+def behind_a_resend(row: Delivery, act: Callable[[], object], *, why: str) -> None:
+    """Have `act` wait in a thread, as `why` says, for a resend of `row` to commit; returns when both have ended."""
+
+    def run() -> None:
+        try:
+            act()
+        finally:
+            connection.close()
+
+    other = threading.Thread(target=run)
+    with transaction.atomic():
+        decide(row, Decision.RESEND, actor=EDITOR)
+        other.start()
+        wait_until(_waiting, why, seconds=20)
+    other.join(timeout=30)
+
+
 def test_an_issue_is_not_finished_over_a_row_that_is_just_being_resent() -> None:
     issue = make_held(sent=1)
     row = held_row(issue)
     finished: list[int] = []
-
-    def finish() -> None:
-        finished.append(rescue.finish_issues())
-        connection.close()
-
-    other = threading.Thread(target=finish)
-    with transaction.atomic():
-        decide(row, Decision.RESEND, actor=EDITOR)
-        other.start()
-        wait_until(_waiting, "finishing waits for the decision", seconds=20)
-    other.join(timeout=30)
+    behind_a_resend(row, lambda: finished.append(rescue.finish_issues()), why="finishing waits for the decision")
     assert (finished, issue_state(issue), states(issue)) == ([0], "sending", {"queued": 1, "sent": 1})
 
 
@@ -127,15 +134,8 @@ def test_a_newsletter_is_not_deleted_over_a_row_that_is_just_being_resent() -> N
             delete_newsletter(issue.newsletter)
         except ConflictError as error:
             refused.append(error.code)
-        finally:
-            connection.close()
 
-    other = threading.Thread(target=delete)
-    with transaction.atomic():
-        decide(row, Decision.RESEND, actor=EDITOR)
-        other.start()
-        wait_until(_waiting, "deleting waits for the decision", seconds=20)
-    other.join(timeout=30)
+    behind_a_resend(row, delete, why="deleting waits for the decision")
     assert (refused, issue_state(issue)) == (["newsletter_is_sending"], "sending")
     assert Newsletter.objects.alive().filter(pk=issue.newsletter_id).exists()
 

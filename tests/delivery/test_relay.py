@@ -39,7 +39,7 @@ class Line:
         self.closed = False
 
     async def send(self, mail: Mail) -> Outcome:
-        raise NotImplementedError
+        raise AssertionError("The pool opens, lends and closes; only lanes send.")
 
     def close(self) -> None:
         self.usable, self.closed = False, True

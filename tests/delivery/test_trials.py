@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import functools
 import socket
-from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -15,12 +13,13 @@ from newsletters.delivery.compose import Mail
 from newsletters.delivery.courier import Courier
 from newsletters.delivery.editions import look_at
 from newsletters.delivery.replies import Outcome, Phase, Verdict
-from newsletters.delivery.smtp import Connection, Relay, connect
+from newsletters.delivery.smtp import Relay
 from newsletters.delivery.transaction import SmtpConnection
 from newsletters.models import Delivery, Issue, IssueState
 from newsletters.publishing import sending
 from tests.cast import make_newsletter, make_reader, make_readers
 from tests.delivery.acts import LIMITS, Deliver, send, states
+from tests.delivery.crowd_acts import serve_with
 from tests.delivery.scripted_relay import SILENT, ScriptedRelay
 from tests.delivery.site_acts import issue_for
 
@@ -48,23 +47,7 @@ def serve(
     rounds: int = 6,
     terms: Relay | None = None,
 ) -> None:
-    """Serve an issue with so many couriers at once, each with its own memory as a process has."""
-
-    async def converse() -> None:
-        async with relay.running():
-            reached = dataclasses.replace(terms or Relay("127.0.0.1", 0), port=(terms and terms.port) or relay.port)
-            opened: Callable[[], Awaitable[Connection]] = functools.partial(connect, reached)
-            couriers = [Courier(loop, UNPACED, opened) for _ in range(workers)]
-            for courier in couriers:
-                courier.start()
-            for _ in range(rounds):
-                for courier in couriers:
-                    courier._relay._rest_until = 0
-                await asyncio.gather(*(courier.serve(issue.pk) for courier in couriers))
-            await asyncio.gather(*(loop.run_in_executor(None, courier.stop) for courier in couriers))
-            await asyncio.sleep(0.05)
-
-    asyncio.run_coroutine_threadsafe(converse(), loop).result(timeout=100)
+    serve_with(loop, issue, relay, couriers=workers, limits=UNPACED, rounds=rounds, terms=terms)
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,8 @@ from newsletters.delivery.claim import claim
 from newsletters.delivery.restore_watch import Watch
 from newsletters.models import Delivery, Issue, IssueState, NoticeKind
 from newsletters.publishing import sending
-from newsletters.publishing.fan_out import fan_out
 from tests.cast import make_issue, make_newsletter, make_reader
+from tests.delivery.acts import send_to_one
 
 pytestmark = [pytest.mark.django_db, pytest.mark.dialects]
 
@@ -39,15 +39,6 @@ def watch(store: FileStore) -> Watch:
     made = Watch(store)
     assert made.check()
     return made
-
-
-def sending_issue() -> Issue:
-    newsletter = make_newsletter()
-    make_reader(newsletter)
-    issue = make_issue(newsletter)
-    sending.send(issue.pk)
-    fan_out(issue.pk)
-    return issue
 
 
 def go_back() -> None:
@@ -71,7 +62,7 @@ def test_the_counter_grows_and_is_remembered_at_each_look(watch: Watch, store: F
 def test_a_database_that_went_back_blocks_issues_under_a_live_worker_and_after_a_restart(
     watch: Watch, store: FileStore
 ) -> None:
-    issue = sending_issue()
+    issue = send_to_one()
     go_back()
     assert not watch.check()
     assert state_of(issue) == (IssueState.BLOCKED, "restore_guard")
@@ -127,7 +118,7 @@ def test_the_memory_is_its_owners_alone(watch: Watch, tmp_path: Path) -> None:
 
 def test_a_claim_sees_a_restore_that_came_just_before_it(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(restore_watch, "_registered", [watch])
-    issue = sending_issue()
+    issue = send_to_one()
     go_back()
     claim(issue.pk, 10)
     assert state_of(issue) == (IssueState.BLOCKED, "restore_guard")
@@ -135,7 +126,7 @@ def test_a_claim_sees_a_restore_that_came_just_before_it(watch: Watch, monkeypat
 
 
 def test_nothing_can_be_started_or_resumed_while_sending_is_blocked(watch: Watch) -> None:
-    issue = sending_issue()
+    issue = send_to_one()
     sending.pause(issue.pk)
     draft = make_issue(issue.newsletter)
     go_back()
@@ -172,7 +163,7 @@ def test_accepting_leaves_issues_blocked_unless_asked_to_resume(
 ) -> None:
     elsewhere = FileStore(tmp_path / "elsewhere.json")
     assert Watch(elsewhere).check()
-    issue = sending_issue()
+    issue = send_to_one()
     go_back()
     out = io.StringIO()
     # No worker has looked yet: the command looks for itself.

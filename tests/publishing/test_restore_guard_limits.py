@@ -27,8 +27,8 @@ from newsletters.delivery.deciding import Decision, decide_all
 from newsletters.delivery.restore_watch import Watch
 from newsletters.models import Delivery, DeliveryState, Issue, IssueState
 from newsletters.publishing import sending
-from newsletters.publishing.fan_out import fan_out
 from tests.cast import make_issue, make_newsletter, make_reader
+from tests.delivery.acts import send_to_one
 
 pytestmark = [pytest.mark.django_db, pytest.mark.dialects]
 
@@ -44,15 +44,6 @@ def watch(memory: Path) -> Watch:
     made = Watch(FileStore(memory))
     assert made.check()
     return made
-
-
-def sending_issue() -> Issue:
-    newsletter = make_newsletter()
-    make_reader(newsletter)
-    issue = make_issue(newsletter)
-    sending.send(issue.pk)
-    fan_out(issue.pk)
-    return issue
 
 
 def put_back(issue: Issue) -> None:
@@ -86,7 +77,7 @@ def test_a_role_that_may_not_read_the_system_identifier_is_recognised_by_the_res
 
 
 def test_an_issue_put_back_after_the_trip_is_blocked_by_the_acceptance(watch: Watch) -> None:
-    issue = sending_issue()
+    issue = send_to_one()
     RestoreGuard.objects.update(counter=0)
     assert not watch.check()
     put_back(issue)
@@ -101,7 +92,7 @@ def test_a_claim_after_another_process_tripped_hands_out_nothing(
     other = Watch(FileStore(memory))
     assert other.check()
     monkeypatch.setattr(restore_watch, "_registered", [watch])
-    issue = sending_issue()
+    issue = send_to_one()
     RestoreGuard.objects.update(counter=0)
     assert not other.check()
     put_back(issue)
@@ -202,7 +193,7 @@ def test_the_counter_is_on_disk_before_it_is_remembered(watch: Watch) -> None:
 
 
 def test_a_held_row_of_a_sent_issue_is_not_resent_while_sending_is_blocked(watch: Watch) -> None:
-    issue = sending_issue()
+    issue = send_to_one()
     Delivery.objects.filter(issue=issue).update(state=DeliveryState.HELD)
     Issue.objects.filter(pk=issue.pk).update(state=IssueState.SENT, finished_at=Now())
     RestoreGuard.objects.update(counter=0)
