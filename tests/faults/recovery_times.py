@@ -89,7 +89,7 @@ def test_rows_of_a_worker_that_hangs_move_again(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(
-    "act", ["wipe_broker", "purge_broker", "restart_database", "kill_database", "restart_relay", "kill_both_workers"]
+    "act", ["wipe_broker", "purge_broker", "restart_database", "kill_database", "kill_both_workers"]
 )
 def test_mails_leave_again(stage: Stage, act: str) -> None:
     def kill_both_workers() -> None:
