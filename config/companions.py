@@ -8,7 +8,7 @@ from dramatiq.asyncio import get_event_loop_thread
 from config.clock_thread import Companion
 from core.clock import Clock
 from core.restore_store import open_store
-from newsletters.actors import QUESTIONS
+from newsletters.actors import AFTER_A_LEAP, QUESTIONS
 from newsletters.delivery import couriers, restore_watch
 from newsletters.delivery.configured import open_connection
 from newsletters.delivery.courier import Courier, Limits
@@ -36,4 +36,4 @@ def make() -> list[Companion]:
     # The watch comes first: nothing is sent before it has recognised the database.
     watch = Watch(open_store(settings.RESTORE_GUARD_STORE))
     restore_watch.register(watch)
-    return [watch, courier, Clock(QUESTIONS)]
+    return [watch, courier, Clock(QUESTIONS, AFTER_A_LEAP)]

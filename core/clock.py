@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
-from django.db import DatabaseError, connection, models
+from django.db import DatabaseError, connection, models, transaction
 from django.db.models.functions import Now
 
 from core.doorbell import Bell, Doorbell
@@ -26,6 +26,8 @@ LEASE = datetime.timedelta(seconds=15)
 RENEW_SECONDS = 5.0
 TICK_SECONDS = 0.25
 REPORT_SECONDS = 5.0
+# Nobody writes a lease that ends later: the database's clock has been put back since. A second is for slewing.
+LEAPT_BACK = models.Q(until__gt=Now() + LEASE + datetime.timedelta(seconds=1))
 
 
 @dataclass
@@ -51,9 +53,12 @@ class Question:
 
 
 def take_lease(holder: uuid.UUID) -> bool:
-    """Take or renew the clock's lease; True when `holder` has it now."""
+    """Take or renew the clock's lease; True when `holder` has it now.
+
+    Nobody can have it while it shows a leap that nobody has noted.
+    """
     free = models.Q(holder=holder) | models.Q(holder__isnull=True) | models.Q(until__lt=Now())
-    within_reach = ClockLease.objects.filter(free, pk=1)
+    within_reach = ClockLease.objects.filter(free, ~LEAPT_BACK, pk=1)
     if within_reach.update(holder=holder, until=Now() + LEASE) == 1:
         return True
     if ClockLease.objects.filter(pk=1).exists():
@@ -68,11 +73,31 @@ def give_up_lease(holder: uuid.UUID) -> None:
     ClockLease.objects.filter(pk=1, holder=holder).update(holder=None)
 
 
-class Clock:
-    """The thread; `start`, then `stop` when the worker goes."""
+def note_leap(after: Iterable[Callable[[], None]] = ()) -> bool:
+    """If the database's clock has leapt back, call each of `after` in one transaction and free the lease.
 
-    def __init__(self, questions: Sequence[Question]) -> None:
+    True when this process did. The lease is the evidence, kept until all is done and shown to processes that had not
+    started at the time of the leap.
+    """
+    leapt = ClockLease.objects.filter(LEAPT_BACK, pk=1)
+    if not leapt.exists():
+        return False
+    with transaction.atomic():
+        # One process at a time, and the others find nothing left to do.
+        if leapt.select_for_update(no_key=True).first() is None:
+            return False
+        for act in after:
+            act()
+        ClockLease.objects.filter(pk=1).update(holder=None, until=Now())
+    return True
+
+
+class Clock:
+    """The thread; `start`, then `stop` when the worker goes. `after_leap` is called by `note_leap`."""
+
+    def __init__(self, questions: Sequence[Question], after_leap: Sequence[Callable[[], None]] = ()) -> None:
         self._questions = questions
+        self._after_leap = after_leap
         self._holder = uuid.uuid4()
         self._broker_error: str | None = None
         self._doorbell = Doorbell(self._remember_broker)
@@ -118,6 +143,7 @@ class Clock:
 
     def _tick(self, now: float) -> None:
         if now >= self._renew_at:
+            note_leap(self._after_leap)
             self._leading = take_lease(self._holder)
             self._renew_at = now + (RENEW_SECONDS if self._leading else TICK_SECONDS * 4)
         if not self._leading:

@@ -14,7 +14,7 @@ from core.doorbell import Bell
 from core.idempotency import forget_old
 from core.rate_limit import forget_idle
 from newsletters.audience import importing
-from newsletters.delivery import couriers, destinations, notices, rescue, retention
+from newsletters.delivery import couriers, destinations, leaps, notices, rescue, retention
 from newsletters.models import NoticeKind
 from newsletters.publishing import fan_out as fanning_out
 from newsletters.publishing import newsletters, sending
@@ -122,3 +122,5 @@ QUESTIONS = [
     # The actor looks for what is due: with many issues that takes longer than the clock may wait.
     Question(_ring(archive_issues, retention.oldest_issue), every=120.0),
 ]
+# What the clock does when the database's own has leapt back.
+AFTER_A_LEAP = [leaps.pull_back, importing.pull_back]

@@ -98,6 +98,12 @@ def _run(running: Import) -> None:
     Import.objects.filter(pk=running.pk, state=ImportState.RUNNING, cursor=running.cursor).update(lease_until=None)
 
 
+def pull_back() -> None:
+    """After the database's clock has leapt back, let no import wait longer than a lease lasts; it ends none."""
+    within_reach = Now() + LEASE
+    Import.objects.filter(state=ImportState.RUNNING, lease_until__gt=within_reach).update(lease_until=within_reach)
+
+
 def _due() -> QuerySet[Import]:
     free = Q(lease_until__isnull=True) | Q(lease_until__lt=Now())
     return Import.objects.filter(free, state__in=[ImportState.QUEUED, ImportState.RUNNING])

@@ -122,6 +122,11 @@ def send(notice_id: int, *, composers: Mapping[str, Composer]) -> None:
     _transmit(claimed, message)
 
 
+def lease_of_a_notice() -> timedelta:
+    """Return how long a worker may have a notice in hand."""
+    return timedelta(seconds=WAITS_IN_A_SESSION * settings.EMAIL_TIMEOUT)
+
+
 def _due() -> QuerySet[Notice]:
     waiting = Q(state=NoticeState.QUEUED, next_at__lte=Now())
     abandoned = Q(state=NoticeState.SENDING, lease_until__lt=Now())
@@ -141,13 +146,12 @@ def _claim(notice_id: int) -> _Claimed | None:
     if given_up:
         log.error("notice_killed_its_workers", notice_id=notice_id)
         return None
-    lease = timedelta(seconds=WAITS_IN_A_SESSION * settings.EMAIL_TIMEOUT)
     claimed = (
         _due()
         .filter(pk=notice_id)
         .update(
             state=NoticeState.SENDING,
-            lease_until=Now() + lease,
+            lease_until=Now() + lease_of_a_notice(),
             attempts=F("attempts") + 1,
             # Only a worker that died leaves a notice `sending`.
             kills=Case(

@@ -14,7 +14,7 @@ from django.db import OperationalError, connection
 from django.db.models.functions import Now
 from dramatiq.brokers.stub import StubBroker
 
-from core.clock import Clock, Question, give_up_lease, take_lease
+from core.clock import LEASE, Clock, Question, give_up_lease, note_leap, take_lease
 from core.doorbell import Bell, Doorbell
 from core.models import ClockLease
 
@@ -63,6 +63,25 @@ def test_a_lease_given_up_is_free_at_once() -> None:
     assert take_lease(second)
 
 
+def test_a_lease_from_the_future_shows_a_leap_until_all_has_been_done_about_it() -> None:
+    first, second = uuid.uuid4(), uuid.uuid4()
+    assert take_lease(first)
+    assert not note_leap()
+    ClockLease.objects.update(until=Now() + LEASE + timedelta(hours=2))
+
+    def fail() -> None:
+        raise OperationalError
+
+    with pytest.raises(OperationalError):
+        note_leap([fail])
+    assert not take_lease(first)
+    done: list[int] = []
+    assert note_leap([lambda: done.append(1), lambda: done.append(2)])
+    assert not note_leap([lambda: done.append(3)])
+    assert done == [1, 2]
+    assert take_lease(second)
+
+
 @pytest.mark.django_db(transaction=True)
 def test_two_clocks_racing_for_the_lease_have_one_winner() -> None:
     barrier, wins = threading.Barrier(8), []
@@ -78,6 +97,20 @@ def test_two_clocks_racing_for_the_lease_have_one_winner() -> None:
     for thread in threads:
         thread.join()
     assert sorted(wins) == [False] * 7 + [True]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_clock_acts_on_a_leap_before_it_leads_again() -> None:
+    take_lease(uuid.uuid4())
+    ClockLease.objects.update(until=Now() + LEASE + timedelta(hours=2))
+    acts: list[int] = []
+    clock = Clock([], [lambda: acts.append(1)])
+    clock.start()
+    try:
+        wait_for(lambda: ClockLease.objects.filter(holder=clock._holder).exists())
+    finally:
+        clock.stop()
+    assert acts == [1]
 
 
 @pytest.mark.django_db(transaction=True)
