@@ -22,7 +22,7 @@ SETTINGS = {"max_connections": "200", "shared_buffers": "128MB", "autovacuum_nap
 class Postgresql(Service):
     """One cluster with the superuser `courant`, who needs no password.
 
-    `initdb` refuses root, so root runs it as the system's user `postgres`.
+    `initdb` refuses root, so root runs it as the system's user `postgres`. `variables` adds to its environment.
     """
 
     name = "postgresql"
@@ -32,6 +32,7 @@ class Postgresql(Service):
         self._settings = SETTINGS if durable else SETTINGS | CARELESS
         self._user = "postgres" if os.geteuid() == 0 else ""
         self._data = self.folder / "data"
+        self.variables: dict[str, str] = {}
         if self._user:
             account = pwd.getpwnam(self._user)
             os.chown(self.folder, account.pw_uid, account.pw_gid)
@@ -98,7 +99,9 @@ class Postgresql(Service):
 
     def _run(self, command: list[str]) -> Program:
         environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
-        return Program(command, log=self.folder / "postgresql.log", environment=environment, user=self._user)
+        # Only for the server itself: what they do must not begin while the user is another.
+        own = ["env", *(f"{name}={value}" for name, value in self.variables.items())]
+        return Program([*own, *command], log=self.folder / "postgresql.log", environment=environment, user=self._user)
 
     @staticmethod
     def _binary(name: str) -> str:

@@ -1,0 +1,100 @@
+"""F10: the database's clock leaps. It times everything, so mails in flight may double; nobody waits for its hours."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.faults.stage import Stage
+from tests.services.fake_clock import FakeClock
+from tests.services.postgresql import Postgresql
+
+READERS = 500
+LEAP = 7_200
+# What a dead worker's rows may wait with the default lease of 60 s; here a lease lasts 4 s.
+STUCK_SECONDS = 75
+
+
+@pytest.fixture(scope="module")
+def clock() -> Iterator[tuple[FakeClock, Postgresql]]:
+    """A server with a clock of its own."""
+    server = Postgresql(durable=True)
+    clock = FakeClock(server.folder / "clock")
+    server.variables |= clock.environment
+    try:
+        server.start()
+        yield clock, server
+    finally:
+        server.stop()
+        FakeClock.clean_up()
+
+
+@pytest.fixture
+def postgresql(clock: tuple[FakeClock, Postgresql]) -> Postgresql:
+    """The server whose clock leaps, in place of the one that all other tests share."""
+    clock[0].leap(0)
+    return clock[1]
+
+
+@pytest.fixture(scope="module")
+def blueprints() -> dict[str, str]:
+    """Its own, since it is another server's."""
+    return {}
+
+
+@pytest.fixture
+def leap(clock: tuple[FakeClock, Postgresql]) -> Callable[[Stage, int], None]:
+    """Return a function that sets the database's clock so many seconds ahead."""
+    now = 0
+
+    def leap(stage: Stage, ahead: int) -> None:
+        nonlocal now
+        if ahead > now:
+            # Every lease has run out, so every mail in flight is in doubt.
+            stage.bound += stage.connections
+        clock[0].leap(ahead)
+        now = ahead
+
+    return leap
+
+
+def finish(stage: Stage) -> None:
+    sane = time.monotonic()
+    found = stage.finish(seconds=STUCK_SECONDS)
+    print(f"sent after {time.monotonic() - sane:.1f} s; {found.dups} copies, {stage.bound} allowed")  # noqa: T201
+    found.require(dups=stage.bound)
+
+
+@pytest.mark.parametrize("ahead", [LEAP, -LEAP])
+def test_f10_a_database_clock_that_leaps_there_and_back_strands_nobody(
+    make_stage: Callable[..., Stage], leap: Callable[[Stage, int], None], ahead: int
+) -> None:
+    stage = make_stage(readers=READERS)
+    stage.sink.script({"*": {"delay": 0.05}})
+    stage.send()
+    stage.wait_for_mails(READERS // 5)
+    leap(stage, ahead)
+    stage.wait_for_mails(2 * READERS // 5)
+    # Its rows have leases of the wrong hour, which nobody renews.
+    stage.kill_worker(0)
+    leap(stage, 0)
+    finish(stage)
+
+
+def test_f10_an_issue_that_begins_while_the_database_is_ahead_strands_nobody(
+    make_stage: Callable[..., Stage], leap: Callable[[Stage, int], None]
+) -> None:
+    stage = make_stage(readers=READERS)
+    stage.sink.script({"*": {"delay": 0.05}})
+    leap(stage, LEAP)
+    # No mail was in flight yet.
+    stage.bound = 0
+    stage.send()
+    stage.wait_for_mails(READERS // 5)
+    leap(stage, 0)
+    # Nor does the election of the clock wait for the hours that its dead leader was given.
+    stage.kill_worker(0)
+    stage.kill_worker(1)
+    finish(stage)
