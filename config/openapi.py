@@ -160,8 +160,8 @@ def _error(operation_id: str, status: int, told: set[str], schemas: dict[str, An
             {"$ref": REF + Problem.__name__},
             {
                 "type": "object",
-                "properties": {"status": {"type": "integer", "const": status}, "code": _enum(possible)},
-                "required": ["status", "code"],
+                "properties": {"code": _enum(possible)},
+                "required": ["code"],
             },
         ],
         "examples": [example],

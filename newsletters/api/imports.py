@@ -31,7 +31,11 @@ FILE = (*codes.FILE, "not_found")
 CSV_BODY = {
     "content": {
         "text/csv": {
-            "schema": {"type": "string", "description": "UTF-8, with a header line that names `email`."},
+            "schema": {
+                "type": "string",
+                "format": "binary",
+                "description": "UTF-8, with a header line that names `email`.",
+            },
             "example": "email,name,city\nada@example.org,Ada,Porto\n",
         }
     },
