@@ -12,6 +12,7 @@ demo: ## Send a sample issue to 1,000 readers, then serve the site (ONCE=1: stop
 test: ## Run lint and all tests against throwaway servers (T=tests/core: a part of them)
 	@.ci/packages test
 	@.ci/venv dev
+	@.ci/node
 	@.ci/test $(T)
 
 lint: ## Check style, types, layering, migrations and the deployment settings
