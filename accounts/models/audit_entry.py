@@ -8,7 +8,7 @@ class ActorKind(models.TextChoices):
     """Who acted: a person, a program with an API key, a command on the server, or Courant itself."""
 
     USER = "user"
-    API_KEY = "api_key"
+    API_KEY = "api_key", "API key"
     COMMAND = "command"
     SYSTEM = "system"
 
@@ -30,12 +30,13 @@ class AuditEntry(models.Model):
     actor = models.CharField(max_length=254)
     action = models.CharField(max_length=60)
     object_type = models.CharField(max_length=40)
-    object_id = models.CharField(max_length=64)
+    object_id = models.CharField("object ID", max_length=64)
     detail = models.JSONField(default=dict)
-    ip_address = models.GenericIPAddressField(null=True)
+    ip_address = models.GenericIPAddressField("IP address", null=True)
 
     class Meta:
-        verbose_name_plural = "audit log"
+        verbose_name = "audit log entry"
+        verbose_name_plural = "audit log entries"
         constraints = [
             models.CheckConstraint(condition=models.Q(actor_kind__in=ActorKind.values), name="audit_actor_kind_known"),
         ]

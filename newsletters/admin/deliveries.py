@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.contrib import admin
+from django.contrib.admin.utils import display_for_value
 from django.db.models import F, QuerySet
 from django.http import HttpRequest
 from django.utils.text import Truncator
@@ -11,7 +12,7 @@ from accounts.admin import BaseAdmin
 from newsletters.admin.delivery_steps import STEPS
 from newsletters.admin.filters import IssueFilter, NeedsFilter
 from newsletters.delivery.message_ids import message_id
-from newsletters.models import Delivery
+from newsletters.models import Delivery, DeliveryState
 
 SHOWN_SUBJECT = 40
 
@@ -38,7 +39,7 @@ class DeliveryAdmin(BaseAdmin[Delivery]):
         "doubt",
         "uncertain_outcomes",
         "kills",
-        "next_at",
+        "next_attempt",
         "intent_at",
         "created_at",
         "settled_at",
@@ -71,6 +72,10 @@ class DeliveryAdmin(BaseAdmin[Delivery]):
     @admin.display(description="Message-ID")
     def message_id(self, row: Delivery) -> str:
         return message_id(row) or "not known"
+
+    @admin.display(description="next attempt")
+    def next_attempt(self, row: Delivery) -> str:
+        return display_for_value(row.next_at if row.state == DeliveryState.QUEUED else None, "-")
 
     @admin.display(description="issue")
     def issue_subject(self, row: Delivery) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -69,3 +70,19 @@ def test_the_pages_lead_to_what_is_held(desk: Desk) -> None:
     row = desk.client.get(reverse("admin:newsletters_delivery_change", args=[Delivery.objects.get().pk]))
     assert "Resend…" in row.content.decode()
     assert "@gazette.example&gt;" in row.content.decode()
+
+
+def test_only_a_row_that_waits_has_a_next_attempt(desk: Desk) -> None:
+    make_held(desk)
+    row = Delivery.objects.get()
+    page = reverse("admin:newsletters_delivery_change", args=[row.pk])
+
+    def next_attempt() -> str:
+        text = desk.client.get(page).content.decode()
+        found = re.search(r'Next attempt:</label>.*?<div class="readonly">(.*?)</div>', text, re.DOTALL)
+        assert found is not None
+        return found[1]
+
+    assert next_attempt() == "-"
+    Delivery.objects.update(state="queued", next_at="2099-01-02T03:04:05Z")
+    assert "2099" in next_attempt()
