@@ -80,7 +80,6 @@ def test_an_error_says_what_its_status_is_called() -> None:
     ("status", "body"),
     [
         (404, {"code": "newly_invented"}),
-        (404, {"status": 400}),
         (404, {"errors": [{"code": "newly_invented", "detail": "No.", "pointer": "/a"}]}),
         (418, {}),
         (200, {}),
