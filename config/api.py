@@ -17,6 +17,7 @@ from config import openapi
 from core import problems
 from core.strict_json import StrictParser
 from newsletters.api import (
+    batches,
     decisions,
     deliveries,
     destinations,
@@ -50,6 +51,7 @@ ROUTERS = [
     senders.router,
     subscribers.router,
     subscriptions.router,
+    batches.router,
     imports.router,
     issues.router,
     sending.router,

@@ -196,8 +196,9 @@ def checked_source(consent_source: str) -> str:
 
 
 def _find_or_add(publisher_id: int, who: Address, facts: dict[str, Any]) -> Subscriber:
-    # Locked, so that two requests for one reader take turns and no erasure comes between.
-    locked = Subscriber.objects.select_for_update().filter(publisher_id=publisher_id, address_key=who.key)
+    # Locked, so that two requests for one reader take turns and no erasure comes between. The key stays free: who adds
+    # many readers at once may have to refer to this one meanwhile.
+    locked = Subscriber.objects.select_for_update(no_key=True).filter(publisher_id=publisher_id, address_key=who.key)
     while (subscriber := locked.first()) is None:
         missing = Subscriber(
             publisher_id=publisher_id, address=who.address, address_key=who.key, address_digest=who.digest, **facts

@@ -61,6 +61,11 @@ REQUESTS = {
     "create_subscription": Post(
         "/newsletters/{newsletter}/subscriptions", {"address": cast.BORIS}, {"address": cast.CHLOE}
     ),
+    "create_subscriptions": Post(
+        "/newsletters/{newsletter}/subscriptions/batch",
+        {"readers": [{"address": cast.BORIS}, {"address": "no"}]},
+        {"readers": [{"address": cast.CHLOE}]},
+    ),
     "unsubscribe": Post("/subscriptions/{reader}/unsubscribe"),
     "create_import": Post("/newsletters/{newsletter}/imports?consent_source=form", CSV, CSV + b"boris@example.org\n"),
     "create_issue": Post("/newsletters/{newsletter}/issues", {"subject": "One"}, {"subject": "Two"}),
