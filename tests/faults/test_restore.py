@@ -101,7 +101,7 @@ def test_f22_a_data_directory_copied_back_sends_nothing(
 ) -> None:
     site = run_site(make_site, set_up)
     issue_id, expected = at_a_third(site, smtp_sink)
-    data, kept = postgresql.folder / "data", tmp_path / "data"
+    data, kept = postgresql.data, tmp_path / "data"
     postgresql.kill()
     # Only `cp` keeps owners and modes.
     program("cp", "--archive", str(data), str(kept))

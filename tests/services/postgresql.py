@@ -23,6 +23,7 @@ class Postgresql(Service):
     """One cluster with the superuser `courant`, who needs no password.
 
     `initdb` refuses root, so root runs it as the system's user `postgres`. `variables` adds to its environment.
+    `data` is its data directory, which may be an empty file system mounted before the first start.
     """
 
     name = "postgresql"
@@ -31,22 +32,26 @@ class Postgresql(Service):
         super().__init__()
         self._settings = SETTINGS if durable else SETTINGS | CARELESS
         self._user = "postgres" if os.geteuid() == 0 else ""
-        self._data = self.folder / "data"
+        self.data = self.folder / "data"
         self.variables: dict[str, str] = {}
-        if self._user:
-            account = pwd.getpwnam(self._user)
-            os.chown(self.folder, account.pw_uid, account.pw_gid)
+        self.give(self.folder)
 
     def url(self, database: str) -> str:
         """Return the DATABASE_URL of a database."""
         return f"postgres://courant@127.0.0.1:{self.port}/{database}"
 
+    def give(self, folder: Path) -> None:
+        """Let the server's user own a folder."""
+        if self._user:
+            account = pwd.getpwnam(self._user)
+            os.chown(folder, account.pw_uid, account.pw_gid)
+
     def start(self) -> None:
-        if not self._data.exists():
+        if not (self.data / "PG_VERSION").exists():
             self._make_cluster()
         # A killed postmaster leaves its lock file, whose pid somebody else may have by now.
-        (self._data / "postmaster.pid").unlink(missing_ok=True)
-        command = [self._binary("postgres"), "-D", str(self._data), "-p", str(self.port)]
+        (self.data / "postmaster.pid").unlink(missing_ok=True)
+        command = [self._binary("postgres"), "-D", str(self.data), "-p", str(self.port)]
         command += ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={self.folder}"]
         for name, value in self._settings.items():
             command += ["-c", f"{name}={value}"]
@@ -92,7 +97,7 @@ class Postgresql(Service):
         return True
 
     def _make_cluster(self) -> None:
-        command = [self._binary("initdb"), "-D", str(self._data), "-U", "courant", "--auth=trust", "--no-sync"]
+        command = [self._binary("initdb"), "-D", str(self.data), "-U", "courant", "--auth=trust", "--no-sync"]
         making = self._run([*command, "--encoding=UTF8", "--locale=C.UTF-8"])
         if making.wait(60):
             raise ServiceError(f"initdb failed\n{making.tail()}")
