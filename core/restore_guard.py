@@ -57,7 +57,8 @@ def store_report() -> dict[str, Any]:
 
     Each worker has a store of its own, which the web process may not see; unknown is before any has run.
     """
-    lately = Q(store_failed_at__gt=Now() - STORE_FAILURE_STANDS)
+    # One that lies ahead was noted before the database's clock was put back.
+    lately = Q(store_failed_at__gt=Now() - STORE_FAILURE_STANDS, store_failed_at__lte=Now())
     row = RestoreGuard.objects.filter(pk=1).annotate(failing=lately).first()
     if row is None:
         return {"state": "unknown", "last_failed_at": None}
