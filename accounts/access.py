@@ -12,6 +12,7 @@ from ninja.security import HttpBearer
 from accounts.keys import recognise, refusal
 from accounts.models import ApiKey, Publisher, Scope
 from accounts.rate_limits import charge_key
+from accounts.request_log import Caller, remember_caller
 from core.errors import ForbiddenError, UnauthenticatedError
 
 _SECRET = re.compile(rb"crnt_[A-Za-z0-9]{8}_[A-Za-z0-9_-]{43}")
@@ -59,6 +60,8 @@ class KeyBearer(HttpBearer):
         super().__init__()
         self.scope = scope
         self.publisher_wide = publisher_wide
+        # What the API calls the operation, for the log.
+        self.operation = ""
 
     def __call__(self, request: HttpRequest) -> Principal:
         _refuse_key_in_url(request)
@@ -69,6 +72,7 @@ class KeyBearer(HttpBearer):
 
     def authenticate(self, request: HttpRequest, token: str) -> Principal:
         key = recognise(token)
+        remember_caller(request, Caller(key, self.operation))
         charge_key(request, key)
         principal = Principal(publisher=key.publisher, scopes=frozenset(key.scopes), key=key)
         if self.scope is None:

@@ -16,7 +16,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from django.db import transaction
-from django.db.models import BooleanField, ExpressionWrapper, Q
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from accounts import audit
@@ -26,7 +26,6 @@ from core.errors import InvalidError, UnauthenticatedError, invalid_field
 
 PREFIX_LENGTH = 8
 SECRET_BYTES = 32
-SEEN_EVERY = timedelta(minutes=1)
 MAX_NAME_LENGTH = 100
 _LETTERS = string.ascii_letters + string.digits
 KEY = re.compile(r"crnt_([A-Za-z0-9]{8})_([A-Za-z0-9_-]{43})")
@@ -90,7 +89,7 @@ def create_key(
 
 
 def recognise(text: str) -> ApiKey:
-    """Return the key (with its publisher) whose text this is, and note once a minute that it was used.
+    """Return the key (with its publisher) whose text this is. That it was used is `accounts.journal`'s to note.
 
     Raises UnauthenticatedError, with the same words for every reason: malformed, unknown, revoked, expired.
     """
@@ -99,19 +98,15 @@ def recognise(text: str) -> ApiKey:
     if matched is None:
         raise refused
     prefix, secret = matched.groups()
-    unseen = Q(last_used_at__isnull=True) | Q(last_used_at__lt=Now() - SEEN_EVERY)
     key = (
         ApiKey.objects.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=Now()), revoked_at__isnull=True)
         .filter(prefix=prefix)
-        .annotate(unseen=ExpressionWrapper(unseen, output_field=BooleanField()))
         .select_related("publisher")
         .first()
     )
     stored = _NOBODY if key is None else bytes(key.secret_sha256)
     if not hmac.compare_digest(stored, _digest(secret)) or key is None:
         raise refused
-    if key.unseen:
-        ApiKey.objects.filter(unseen, pk=key.pk).update(last_used_at=Now())
     return key
 
 

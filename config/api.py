@@ -17,6 +17,8 @@ from config import openapi
 from core import problems
 from core.strict_json import StrictParser
 from newsletters.api import (
+    api_requests,
+    audit_entries,
     batches,
     decisions,
     deliveries,
@@ -58,6 +60,8 @@ ROUTERS = [
     deliveries.router,
     decisions.router,
     destinations.router,
+    api_requests.router,
+    audit_entries.router,
 ]
 
 
@@ -94,3 +98,7 @@ api = CourantAPI(
 problems.install(api)
 for _router in ROUTERS:
     api.add_router("", _router)
+    for _path in _router.path_operations.values():
+        for _operation in _path.operations:
+            if isinstance(_operation.auth_param, KeyBearer):
+                _operation.auth_param.operation = _operation.operation_id or ""

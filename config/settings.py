@@ -38,6 +38,7 @@ if not DEBUG:
 TRUSTED_PROXY_COUNT = _reader.whole("TRUSTED_PROXY_COUNT", 0, least=0, most=10)
 API_KEY_RATE = _reader.whole("API_KEY_RATE", 100, least=0, most=100_000)
 API_ADDRESS_RATE = _reader.whole("API_ADDRESS_RATE", 20, least=0, most=100_000)
+API_REQUEST_LOG_DAYS = _reader.whole("API_REQUEST_LOG_DAYS", 30, least=0, most=3_650)
 
 # --- database, broker, mail -----------------------------------------------------
 _has_pooler = _reader.flag("DATABASE_POOLER", default=False)
@@ -130,6 +131,7 @@ MIDDLEWARE = [
     "core.health.HealthMiddleware",
     "core.logs.RequestLogMiddleware",
     "core.head.HeadMiddleware",
+    "accounts.request_log.JournalMiddleware",
     "core.problems.ProblemMiddleware",
     "accounts.rate_limits.RateLimitMiddleware",
     "django.middleware.security.SecurityMiddleware",

@@ -63,8 +63,8 @@ WORDS = {
     "greater_than_equal": ("out_of_range", ""),
     "less_than_equal": ("out_of_range", ""),
 }
-# What `core.text_types` raises.
-OUR_WORDS = ("control_character", "blank")
+# What our own types raise.
+OUR_WORDS = ("control_character", "blank", "invalid_time")
 
 
 class FieldProblem(BaseModel):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 
 import dramatiq
 
+from accounts import journal
 from core.clock import Question
 from core.doorbell import Bell
 from core.idempotency import forget_old
@@ -117,6 +118,7 @@ QUESTIONS = [
     # At 500 a second: a caller may leave 100 a second behind.
     Question(_quietly(forget_old), every=10.0),
     Question(_quietly(forget_idle), every=60.0),
+    Question(_quietly(journal.forget_old), every=5.0),
     Question(_quietly(destinations.forget_unused), every=600.0),
     Question(_ring(purge_newsletter, lambda: newsletters.due_for_purge(PURGES_AT_ONCE)), every=10.0),
     # The actor looks for what is due: with many issues that takes longer than the clock may wait.

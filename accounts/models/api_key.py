@@ -17,11 +17,14 @@ class Scope(models.TextChoices):
     ISSUES_READ = "issues:read"
     ISSUES_WRITE = "issues:write"
     ISSUES_SEND = "issues:send"
+    REQUESTS_READ = "requests:read"
+    AUDIT_READ = "audit:read"
 
     @classmethod
     def reading(cls) -> list[str]:
-        """Return the scopes that change nothing."""
-        return [scope for scope in cls.values if scope.endswith(":read")]
+        """Return the scopes of somebody who reads what is published; who did what is the owners' business."""
+        owners = {cls.REQUESTS_READ, cls.AUDIT_READ}
+        return [scope.value for scope in cls if scope.endswith(":read") and scope not in owners]
 
 
 class ApiKey(models.Model):

@@ -37,6 +37,8 @@ class AuditEntry(models.Model):
     class Meta:
         verbose_name = "audit log entry"
         verbose_name_plural = "audit log entries"
+        # For GET /audit-entries, the newest first.
+        indexes = [models.Index(fields=["publisher", "id"], name="audit_entry_of_publisher")]
         constraints = [
             models.CheckConstraint(condition=models.Q(actor_kind__in=ActorKind.values), name="audit_actor_kind_known"),
         ]

@@ -11,6 +11,7 @@ from typing import TypeVar
 from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 
 from accounts.access import Principal
+from accounts.models import ApiKey, AuditEntry, LoggedRequest
 from core.errors import NotFoundError
 from core.public_ids import decode
 from core.tokens import InvalidTokenError, open_sealed_id
@@ -90,6 +91,18 @@ def deliveries(principal: Principal) -> QuerySet[Delivery]:
 
 def destinations(principal: Principal) -> QuerySet[Destination]:
     return Destination.objects.filter(publisher=principal.publisher).annotate(closed=CLOSED)
+
+
+def logged_requests(principal: Principal) -> QuerySet[LoggedRequest]:
+    return LoggedRequest.objects.filter(publisher=principal.publisher).select_related("api_key")
+
+
+def api_keys(principal: Principal) -> QuerySet[ApiKey]:
+    return ApiKey.objects.filter(publisher=principal.publisher)
+
+
+def audit_entries(principal: Principal) -> QuerySet[AuditEntry]:
+    return AuditEntry.objects.filter(publisher=principal.publisher)
 
 
 def find(rows: QuerySet[M], prefix: str, public_id: str) -> M:

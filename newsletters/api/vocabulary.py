@@ -21,6 +21,8 @@ TAGS = {
     "Sending": "Send an issue now or later, follow it, pause it, stop it.",
     "Deliveries": "What became of an issue for each reader, and what needs a person's decision.",
     "Destinations": "Domains of readers: which are closed, and how many mails may be under way to them.",
+    "API requests": "What was asked with your keys, and how it was answered.",
+    "Audit log": "Who decided what, and from where.",
 }
 # Enumerations with a schema of their own, so that clients get one type for each.
 ENUMS = {
@@ -32,6 +34,7 @@ ENUMS = {
     "BodyFormat": ["markdown", "html"],
     "OptIn": ["double", "single"],
     "OnUncertain": ["resend", "hold"],
+    "ActorKind": ["user", "api_key", "command", "system"],
 }
 # The description and the example of each.
 FIELDS: dict[str, tuple[str, Any]] = {
@@ -100,6 +103,10 @@ FIELDS: dict[str, tuple[str, Any]] = {
     "detail": ("One sentence for people.", "There is no @ in it."),
     "ConsentEventOut.detail": ("Where consent was given, as stated.", "sign-up sheet, spring fair"),
     "source": ("By what.", "import"),
+    "key_id": ("Id of the API key.", "key_01kaj4v4a5e8rbm3h2cw6x9d7f"),
+    "key_name": ("The key's name.", "Laptop"),
+    "actor_kind": ("A person, a program with a key, a command on the server, or Courant itself.", "user"),
+    "ip_address": ("Where it came from.", "198.51.100.7"),
     "decided": ("How many were decided.", 3),
     "reason": ("Why it is in this state.", None),
     "message_id": ("Its Message-ID.", "<mfrggzdfmztwq2lkobwgk5tfoi@example.org>"),

@@ -1,7 +1,7 @@
 """Whether the database has as many connections as web and workers take, and the system as many files as lanes.
 
-Web: each gunicorn thread keeps one (CONN_MAX_AGE). A worker process: each Dramatiq thread, the ledger, the
-courier's database thread, the clock and the restore guard keep one each.
+Web: each gunicorn thread keeps one (CONN_MAX_AGE), and the writer of the request log. A worker process: each
+Dramatiq thread, the ledger, the courier's database thread, the clock and the restore guard keep one each.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from newsletters.delivery.roster import FRESH_SECONDS
 from newsletters.doctor.findings import Finding, Terms, error, note, ok, warning
 from newsletters.models import ActiveCourier
 
+# The writer of the request log.
+OWN_THREADS_OF_WEB = 1
 # Ledger, courier's database thread, clock, restore guard.
 OWN_THREADS_OF_A_WORKER = 4
 # A command such as this one, and a migration.
@@ -44,9 +46,10 @@ def wanted(*, couriers: int) -> tuple[int, str]:
     processes, threads = import_string("config.gunicorn.workers"), import_string("config.gunicorn.threads")
     workers = max(couriers, settings.WORKER_PROCESSES)
     of_worker = settings.WORKER_THREADS + OWN_THREADS_OF_A_WORKER
-    total = processes * threads + workers * of_worker + COMMANDS
-    words = f"web {processes} x {threads}, workers {workers} x ({settings.WORKER_THREADS} + {OWN_THREADS_OF_A_WORKER})"
-    return total, f"{words}, commands {COMMANDS}"
+    total = processes * (threads + OWN_THREADS_OF_WEB) + workers * of_worker + COMMANDS
+    web = f"web {processes} x ({threads} + {OWN_THREADS_OF_WEB})"
+    of_workers = f"workers {workers} x ({settings.WORKER_THREADS} + {OWN_THREADS_OF_A_WORKER})"
+    return total, f"{web}, {of_workers}, commands {COMMANDS}"
 
 
 def connections(_terms: Terms) -> Iterator[Finding]:

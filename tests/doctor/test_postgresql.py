@@ -120,8 +120,8 @@ def test_too_few_connections_are_found_and_the_remedy_is_enough(
 ) -> None:
     alter(postgresql, site, statement)
     bad = finding(examined(site.environment), code)
-    # 1 web process of 8 threads, 1 worker process of 8 and 4, 2 commands.
-    assert bad["seen"].startswith("22 connections are wanted (web 1 x 8, workers 1 x (8 + 4), commands 2)")
+    # 1 web process of 8 threads and 1, 1 worker process of 8 and 4, 2 commands.
+    assert bad["seen"].startswith("23 connections are wanted (web 1 x (8 + 1), workers 1 x (8 + 4), commands 2)")
     assert bad["level"] == "error"
     with postgresql.connect(database_of(site)) as admin:
         admin.execute(bad["remedy"].partition(" Or ")[0].encode())

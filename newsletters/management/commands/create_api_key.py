@@ -26,6 +26,10 @@ Scopes:
   issues:read          list and read issues, progress and deliveries
   issues:write         write, change and delete drafts, send proofs
   issues:send          send, schedule, pause, resume and cancel
+  requests:read        read the log of API requests
+  audit:read           read the audit log
+
+`all` is every scope, `read` the first of newsletters, subscribers and issues.
 
 Examples:
   python manage.py create_api_key --publisher "Daily Planet" --name "Website form" \\
