@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Iterator
 
@@ -34,7 +35,7 @@ def cramped() -> Iterator[tuple[SmallDisk, Postgresql]]:
     finally:
         disk.free()
         if server.program is not None:
-            server.program.kill()
+            server.program.stop(signal.SIGINT)
         disk.unmount()
         server.stop()
 

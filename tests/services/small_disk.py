@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 from tests.services.machine import MOUNTS, require
+from tests.services.processes import wait_until
 
 MEGABYTE = 1024 * 1024
 
@@ -21,7 +22,7 @@ class SmallDisk:
         self._ballast = folder / "ballast"
         owner = folder.stat()
         options = f"size={megabytes}m,mode=700,uid={owner.st_uid},gid={owner.st_gid}"
-        self._run("mount", "-t", "tmpfs", "-o", options, "courant-tests", str(folder))
+        assert self._run("mount", "-t", "tmpfs", "-o", options, "courant-tests", str(folder)) == 0
 
     def fill(self) -> None:
         """Leave no byte free."""
@@ -42,8 +43,9 @@ class SmallDisk:
         return shutil.disk_usage(self._folder).free
 
     def unmount(self) -> None:
-        self._run("umount", str(self._folder))
+        """Take the disk away as soon as nobody uses it; a server's processes may outlive it for a moment."""
+        wait_until(lambda: self._run("umount", str(self._folder)) == 0, "nobody uses the disk", seconds=30, pause=0.2)
 
     @staticmethod
-    def _run(*command: str) -> None:
-        subprocess.run(command, check=True, timeout=30, capture_output=True)
+    def _run(*command: str) -> int:
+        return subprocess.run(command, check=False, timeout=30, capture_output=True).returncode
