@@ -20,9 +20,9 @@ SHOWN = ["send_issue.py", "send-issue.sh", "send-issue.ts", "readers.csv", "pyth
 READERS = {"ada@example.org", "boris@example.org", "chloe@example.org"}
 
 
-def run(*command: str, **options: Any) -> str:
+def run(*command: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> str:
     """Return what a program printed; fail with it when the program fails."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, **options)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, cwd=cwd, env=env)
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
