@@ -43,6 +43,8 @@ Publish newsletters and follow every mail to its end.
   what is more is 429 `rate_limited` with `Retry-After`. Requests without a good key count on the caller's address.
 * **Writes** take `application/json` in UTF-8. Unknown fields are refused, values are not converted.
 * **Errors** are `application/problem+json` (RFC 9457) with a stable `code` and, value by value, `errors`.
+  What no operation sees has codes too: 404 `not_found` and 405 `method_not_allowed` for other addresses and methods;
+  400 `bad_request`, 414 `address_too_long` and 431 `headers_too_large` for what is no request that can be served.
 * **Lists** answer `{"items": […], "next": …}`; pass `next` as `cursor` until it is null.
 * **Repeating.** Every POST takes an `Idempotency-Key`; a repetition gets the first answer and has no second effect.
 * **Versions.** Single things come with an `ETag`; `If-None-Match` saves the body, `If-Match` a lost change.

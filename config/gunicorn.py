@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+from http import HTTPStatus
+from typing import Any
+
+from gunicorn import util
 
 bind = f"0.0.0.0:{os.environ.get('PORT') or '8000'}"
 wsgi_app = "config.wsgi:application"
@@ -21,8 +26,40 @@ max_requests_jitter = 1_000
 worker_tmp_dir = "/dev/shm"  # noqa: S108  # gunicorn makes the file itself, unnamed
 # The default is a socket in the home directory, which may not be writable.
 control_socket_disable = True
-# The most it takes: what is longer gets its own page (414, 431) instead of our problem documents.
+# The most it takes: what is longer is refused (414, 431) before Django sees it.
 limit_request_line = 8190
 limit_request_field_size = 16_384
 # core.logs writes a line for each request.
 accesslog = None
+
+# What it refuses before there is a request that Django could answer.
+_PROBLEMS = {
+    400: ("bad_request", "This is not a well-formed HTTP request."),
+    403: ("forbidden", "This is not allowed."),
+    414: ("address_too_long", "The address is longer than 8 KB."),
+    417: ("expectation_failed", "The only expectation that is understood is 100-continue."),
+    431: ("headers_too_large", "There are more than 100 headers, or one is larger than 16 KB."),
+    500: ("internal_error", "Something failed on our side."),
+}
+
+
+def _write_problem(sock: Any, status_int: int, reason: str, mesg: str) -> None:  # noqa: ARG001  # gunicorn's words
+    """Answer as `core.problems` does, where gunicorn has a page of its own. It repeats nothing of what was sent."""
+    # A transfer coding that nobody knows is the client's error here, as any other is.
+    status = HTTPStatus(status_int if status_int in _PROBLEMS else 400)
+    code, detail = _PROBLEMS[status]
+    problem = {
+        "type": f"urn:courant:problem:{code}",
+        "title": status.phrase.capitalize(),
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "errors": [],
+    }
+    body = json.dumps(problem)
+    head = f"HTTP/1.1 {status.value} {status.phrase}\r\nConnection: close\r\nContent-Type: application/problem+json\r\n"
+    util.write_nonblock(sock, f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+
+
+# It has no setting for this.
+util.write_error = _write_problem
