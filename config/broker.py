@@ -9,7 +9,7 @@ from django_dramatiq.middleware import DbConnectionsMiddleware
 from dramatiq.middleware import AgeLimit, AsyncIO, Middleware, ShutdownNotifications, TimeLimit
 
 from config.clock_thread import ClockThread
-from core.dramatiq_middleware import BindMessageId, EndInTime, OneSigterm, SafeRetries
+from core.dramatiq_middleware import BindMessageId, EndInTime, EndWithMaster, OneSigterm, SafeRetries
 
 RABBITMQ = "dramatiq.brokers.rabbitmq.RabbitmqBroker"
 REDIS = "dramatiq.brokers.redis.RedisBroker"
@@ -29,6 +29,7 @@ def middleware() -> list[Middleware]:
         SafeRetries(max_retries=5, min_backoff=1_000, max_backoff=900_000),
         OneSigterm(),
         EndInTime(),
+        EndWithMaster(),
         BindMessageId(),
         ClockThread(),
     ]

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from tests.faults.stage import LANES, Stage
+from tests.services.processes import wait_until
 from tests.services.tcp_proxy import Mode, TcpProxy
 
 READERS = 200
@@ -48,6 +49,19 @@ def test_a_worker_ends_in_time_when_its_servers_have_stopped_answering(make_stag
         broker.turn(Mode.FORWARD)
         stage.finish().require(dups=stage.bound)
     assert took <= ENDS_SECONDS
+
+
+def test_a_worker_whose_master_was_killed_hands_back_what_it_has_and_ends(make_stage: Callable[..., Stage]) -> None:
+    stage = make_stage(workers=1, DELIVERY_LEASE_SECONDS="60")
+    send_a_third(stage)
+    [worker] = stage.site.workers
+    assert len(worker.program.members()) > 1
+    worker.kill_alone()
+    wait_until(lambda: not worker.program.members(), "what it had started has ended", seconds=ENDS_SECONDS)
+    stage.site.start_worker()
+    found = stage.finish()
+    found.require()
+    assert not found.flagged
 
 
 def test_a_worker_that_ends_commits_its_outcomes_when_the_database_comes_back(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 import os
 import random
 import shutil
@@ -103,6 +104,16 @@ class Program:
             os.killpg(self.pid, number)
         except ProcessLookupError:
             return
+
+    def members(self) -> list[int]:
+        """Return the process ids of those of the group that live, the program among them."""
+        found = []
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                state, _parent, group, *_rest = stat.read_text().rpartition(")")[2].split()
+                if int(group) == self.pid and state != "Z":
+                    found.append(int(stat.parent.name))
+        return found
 
     def wait(self, seconds: float) -> int:
         """Return the exit code; raise ServiceError when the program still runs after `seconds`."""

@@ -56,6 +56,12 @@ class Supervisor:
         """Kill the whole process group; it starts again at once."""
         self.program.send_group(signal.SIGKILL)
 
+    def kill_alone(self) -> None:
+        """Kill the program but none that it started, and start it no more."""
+        with self._lock:
+            self._wanted = False
+        self.program.send(signal.SIGKILL)
+
     def stop(self, *, seconds: float = 30) -> int | None:
         """End the program for good, gracefully, and return its exit code."""
         with self._lock:
