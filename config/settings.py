@@ -101,12 +101,14 @@ UNSUBSCRIBE_MAILBOX = _reader.address("UNSUBSCRIBE_MAILBOX")
 DELIVERY_LANES = _reader.whole("DELIVERY_LANES", 32, most=1000)
 DELIVERY_LEASE_SECONDS = _reader.whole("DELIVERY_LEASE_SECONDS", 60, least=2, most=3600)
 DELIVERY_SLICE_SECONDS = _reader.whole("DELIVERY_SLICE_SECONDS", 20, most=120)
+FAN_OUT_CHUNK = _reader.whole("FAN_OUT_CHUNK", 10_000, least=10, most=100_000)
 DELIVERY_RETENTION_DAYS = _reader.whole("DELIVERY_RETENTION_DAYS", 0, least=0, most=36_500)
 DESTINATION_PACING = _reader.flag("DESTINATION_PACING", default=True)
 RESTORE_GUARD_STORE = _reader.read(
     "RESTORE_GUARD_STORE", env.parse_guard_store, env.default_guard_store(BASE_DIR, _database)
 )
 RETRY_SCALE_PERCENT = _reader.whole("RETRY_SCALE_PERCENT", 100, least=1, most=100)
+SMTP_PATIENCE_PERCENT = _reader.whole("SMTP_PATIENCE_PERCENT", 100, least=1, most=100)
 
 _reader.raise_problems()
 

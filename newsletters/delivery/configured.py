@@ -38,4 +38,5 @@ def relay_of_settings() -> Relay:
         connect_seconds=settings.EMAIL_TIMEOUT,
         most_mails=settings.EMAIL_CONNECTION_MAILS,
         most_seconds=settings.EMAIL_CONNECTION_SECONDS,
+        patience=settings.SMTP_PATIENCE_PERCENT / 100,
     )

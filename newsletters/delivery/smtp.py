@@ -54,7 +54,8 @@ class Relay:
     """Where mail is handed over: Django's EMAIL_* settings.
 
     `connect_seconds` bounds each step of connecting; `most_mails` and `most_seconds` one connection's use, 0 for
-    no bound. Credentials go over plain text only when neither kind of TLS is asked for.
+    no bound; `patience` scales the time-outs of a mail. Credentials go over plain text only when neither kind of TLS
+    is asked for.
     """
 
     host: str
@@ -66,6 +67,7 @@ class Relay:
     connect_seconds: float = 30
     most_mails: int = 0
     most_seconds: int = 0
+    patience: float = 1.0
 
 
 async def connect(relay: Relay, *, timeout_scale: float = 1.0) -> SmtpConnection:
@@ -94,7 +96,7 @@ async def connect(relay: Relay, *, timeout_scale: float = 1.0) -> SmtpConnection
         smtputf8=client.supports_extension("smtputf8"),
         most_mails=relay.most_mails,
         most_seconds=relay.most_seconds,
-        timeout_scale=timeout_scale,
+        timeout_scale=timeout_scale * relay.patience,
     )
 
 

@@ -76,6 +76,12 @@ def sending(_terms: Terms) -> Iterator[Finding]:
             f"Retries come after {settings.RETRY_SCALE_PERCENT} % of the usual time: grey-listed readers may expire.",
             "Set RETRY_SCALE_PERCENT=100.",
         )
+    if settings.SMTP_PATIENCE_PERCENT < 100:  # noqa: PLR2004  # percent
+        yield warning(
+            "configuration.replies_hurried",
+            f"Replies are awaited for {settings.SMTP_PATIENCE_PERCENT} % of the usual time: readers get copies.",
+            "Set SMTP_PATIENCE_PERCENT=100.",
+        )
     seconds = settings.DELIVERY_LEASE_SECONDS
     if not SHORTEST_LEASE <= seconds <= LONGEST_LEASE:
         harm = "a pause of a worker makes duplicates" if seconds < SHORTEST_LEASE else "a dead worker's mails wait long"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from django.conf import settings
 from django.db import models, transaction
 from django.db.models.functions import Now
 
@@ -11,8 +12,8 @@ from newsletters.delivery.dialects import dialect
 from newsletters.delivery.editions import note_readable, note_unreadable, read_template
 from newsletters.models import DeliveryState, Edition, Issue, IssueState
 
-FIRST_CHUNK = 2_000
-CHUNK = 10_000
+CHUNK: int = settings.FAN_OUT_CHUNK
+FIRST_CHUNK = min(2_000, CHUNK)
 SLICE_SECONDS = 20.0
 
 

@@ -46,3 +46,9 @@ def test_the_limits_of_a_connection_are_the_operators(settings: Any) -> None:
     settings.EMAIL_TIMEOUT, settings.EMAIL_CONNECTION_MAILS, settings.EMAIL_CONNECTION_SECONDS = 7, 50, 60
     relay = read(settings, "smtp://127.0.0.1:25")
     assert (relay.connect_seconds, relay.most_mails, relay.most_seconds) == (7, 50, 60)
+
+
+def test_replies_to_a_mail_are_awaited_as_long_as_rfc_5321_says_except_in_tests(settings: Any) -> None:
+    assert read(settings, "smtp://127.0.0.1:25").patience == 1
+    settings.SMTP_PATIENCE_PERCENT = 1
+    assert read(settings, "smtp://127.0.0.1:25").patience == 0.01

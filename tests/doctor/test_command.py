@@ -22,6 +22,7 @@ from tests.services.site import Site
 IN_PRODUCTION = {
     "ALLOW_TEST_ADDRESSES": "0",
     "RETRY_SCALE_PERCENT": "",
+    "SMTP_PATIENCE_PERCENT": "",
     "DELIVERY_LEASE_SECONDS": "",
     "BOUNCE_ADDRESS": "bounces@gazette.example",
 }
