@@ -37,12 +37,12 @@ def publish(broker: Rabbitmq | RedisServer, bodies: Mapping[str, bytes]) -> None
                 client.rpush("dramatiq:bulk", name)
 
 
-def doorbells(issues: Iterable[int | str]) -> dict[str, bytes]:
-    """Return messages for `deliver` by fresh names, each with one argument."""
-    return {name: _doorbell(issue, name) for issue in issues for name in [uuid.uuid4().hex]}
+def doorbells(issues: Iterable[int | str], *, actor: str = "deliver") -> dict[str, bytes]:
+    """Return messages for an actor by fresh names, each with one argument."""
+    return {name: _doorbell(actor, issue, name) for issue in issues for name in [uuid.uuid4().hex]}
 
 
-def _doorbell(issue: int | str, name: str) -> bytes:
-    message: dict[str, object] = {"queue_name": "bulk", "actor_name": "deliver", "args": [issue], "kwargs": {}}
+def _doorbell(actor: str, issue: int | str, name: str) -> bytes:
+    message: dict[str, object] = {"queue_name": "bulk", "actor_name": actor, "args": [issue], "kwargs": {}}
     message |= {"options": {"redis_message_id": name}, "message_id": name, "message_timestamp": 1_700_000_000_000}
     return json.dumps(message).encode()

@@ -12,14 +12,14 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import pika
 import psycopg
 
 from tests.faults import messages
 from tests.services import editor
-from tests.services.accounting import Account, account
+from tests.services.accounting import STATES, Account, account
 from tests.services.postgresql import Postgresql
 from tests.services.processes import wait_until
 from tests.services.rabbitmq import Rabbitmq
@@ -53,7 +53,7 @@ class Stage:
         self.broker = broker
         self.lanes = int(site.environment["DELIVERY_LANES"])
         self.bound = 0
-        self.issue_id = ""
+        self.newsletter_id = self.issue_id = ""
         self.expected: set[str] = set()
         site.start_web()
         for _ in range(workers):
@@ -61,11 +61,11 @@ class Stage:
 
     # --- the issue ---------------------------------------------------------------------------------
 
-    def prepare(self, readers: int) -> None:
+    def prepare(self, readers: int, *, body: str = editor.BODY) -> None:
         """Make a newsletter with `reader-N@example.org` and write an issue."""
-        newsletter_id = editor.make_newsletter(self.site)
-        self.expected = editor.import_numbered_readers(self.site, newsletter_id, readers)
-        self.issue_id = editor.write_issue(self.site, newsletter_id)
+        self.newsletter_id = editor.make_newsletter(self.site)
+        self.expected = editor.import_numbered_readers(self.site, self.newsletter_id, readers)
+        self.issue_id = editor.write_issue(self.site, self.newsletter_id, body=body)
 
     def send(self) -> None:
         """Send the prepared issue."""
@@ -76,8 +76,15 @@ class Stage:
         wait_until(lambda: self.sink.count() >= count, f"{count} mails are out", seconds=seconds)
 
     def finish(self, *, seconds: float = 90) -> Account:
-        """Wait until the issue is sent, and account for every reader."""
-        self.site.wait_for_issue(self.issue_id, "sent", seconds=seconds)
+        """Wait until the issue is sent, and account for every reader: by the API, and by the rows themselves (F32)."""
+        progress = self.site.wait_for_issue(self.issue_id, "sent", seconds=seconds)
+        counted = self.query(
+            "SELECT d.state, count(*) FROM newsletters_delivery d JOIN newsletters_issue i ON i.id = d.issue_id "
+            "WHERE i.finished_at IS NOT NULL GROUP BY d.state"
+        )
+        assert {str(state): count for state, count in counted} == {
+            state: progress[state] for state in STATES if progress[state]
+        }
         return account(self.site, self.issue_id, self.sink, self.expected)
 
     @property
@@ -123,11 +130,10 @@ class Stage:
         worker.program.send_group(signal.SIGTERM)
         wait_until(lambda: worker.restarts > before, "the worker is replaced", seconds=40)
 
-    def start_worker(self, *, within: Sequence[str] = (), **links: TcpProxy) -> Supervisor:
-        """Start a worker that reaches what these variables name through proxies: `start_worker(DATABASE_URL=link)`."""
+    def by_way_of(self, **proxies: TcpProxy) -> dict[str, str]:
+        """Return variables with which a worker reaches servers through proxies: `by_way_of(DATABASE_URL=proxy)`."""
         own = self.site.environment
-        urls = {name: ADDRESS.sub(f"{link.host}:{link.port}", own[name]) for name, link in links.items()}
-        return self.site.start_worker(within=within, **urls)
+        return {name: ADDRESS.sub(f"{proxy.host}:{proxy.port}", own[name]) for name, proxy in proxies.items()}
 
     # --- broker --------------------------------------------------------------------------------------
 
@@ -165,10 +171,10 @@ class Stage:
         garbage = {f"garbage-{number}": body for number, body in enumerate(messages.NOT_MESSAGES)}
         messages.publish(self.broker, garbage | messages.doorbells(messages.NOT_ISSUES))
 
-    def double_doorbells(self, *, times: int = 20) -> None:
+    def double_doorbells(self, *, times: int = 20, actor: str = "deliver") -> None:
         """Ring for the issue again and again."""
         [(primary_key,)] = self.query("SELECT id FROM newsletters_issue")
-        messages.publish(self.broker, messages.doorbells([int(str(primary_key))] * times))
+        messages.publish(self.broker, messages.doorbells([int(str(primary_key))] * times, actor=actor))
 
     # --- database ------------------------------------------------------------------------------------
 

@@ -37,7 +37,7 @@ def end(stage: Stage) -> float:
 def test_a_worker_ends_in_time_when_its_servers_have_stopped_answering(make_stage: Callable[..., Stage]) -> None:
     stage = make_stage(workers=0)
     with TcpProxy(stage.database.port) as database, TcpProxy(stage.broker.port) as broker:
-        stage.start_worker(DATABASE_URL=database, BROKER_URL=broker)
+        stage.site.start_worker(**stage.by_way_of(DATABASE_URL=database, BROKER_URL=broker))
         send_a_third(stage)
         database.turn(Mode.SILENT)
         broker.turn(Mode.SILENT)
@@ -69,7 +69,7 @@ def test_a_worker_that_ends_commits_its_outcomes_when_the_database_comes_back(
 ) -> None:
     stage = make_stage(workers=0, DELIVERY_LEASE_SECONDS="20")
     with TcpProxy(stage.database.port) as link:
-        stage.start_worker(DATABASE_URL=link)
+        stage.site.start_worker(**stage.by_way_of(DATABASE_URL=link))
         send_a_third(stage)
         link.turn(Mode.REFUSE)
         stage.rest(seconds=1)

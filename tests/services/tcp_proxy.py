@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import enum
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Coroutine
@@ -31,14 +32,15 @@ class Mode(enum.Enum):
 class TcpProxy:
     """Carries connections made to `host:port` to a port of 127.0.0.1; `turn` says how they fare from now on."""
 
-    def __init__(self, target: int, *, host: str = "127.0.0.1") -> None:
+    def __init__(self, target: int, *, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> None:
         self.host = host
         self.port = free_port()
-        self.made = 0
-        # Set once a client's bytes held the word of `hold_replies_after`, and all replies to it are kept back.
+        # What clients speak TLS with, from the start of a connection on; the target is spoken to in plain text.
+        self.tls = tls
+        # Set once a client has said the words of `hold_replies_after`, and gets no replies any more.
         self.held = threading.Event()
         self._target = target
-        self._word: bytes | None = None
+        self._words: tuple[bytes, ...] = ()
         self._mode = Mode.FORWARD
         self._flows = asyncio.Event()
         self._writers: set[asyncio.StreamWriter] = set()
@@ -65,9 +67,9 @@ class TcpProxy:
         """Reset every open connection, wherever its conversation is; new ones fare as before."""
         self._do(self._reset())
 
-    def hold_replies_after(self, word: bytes) -> None:
-        """Keep back all replies on a connection once its client has said this word, which is still passed on."""
-        self._word = word
+    def hold_replies_after(self, *words: bytes) -> None:
+        """Keep back all replies on a connection once its client has said these one after the other; they pass."""
+        self._words = words
 
     def stop(self) -> None:
         """Cut everything and end the thread."""
@@ -110,7 +112,6 @@ class TcpProxy:
         await asyncio.sleep(0)
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.made += 1
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
@@ -121,6 +122,8 @@ class TcpProxy:
                 await self._reset()
                 return
             await self._flows.wait()
+            if self.tls is not None:
+                await writer.start_tls(self.tls)
             other, beyond = await asyncio.open_connection("127.0.0.1", self._target)
             self._writers.add(beyond)
             heard = asyncio.Event()
@@ -147,14 +150,17 @@ class TcpProxy:
     async def _pump(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, heard: asyncio.Event, *, asks: bool
     ) -> None:
+        said = 0
         while True:
             piece = await reader.read(PIECE)
             # In silence not even the end of a connection is heard.
             await self._flows.wait()
             if not piece:
                 return
-            if asks and self._word is not None and self._word in piece:
-                heard.clear()
+            if asks and said < len(self._words) and self._words[said] in piece:
+                said += 1
+                if said == len(self._words):
+                    heard.clear()
             if not asks:
                 await heard.wait()
             writer.write(piece)
