@@ -11,6 +11,7 @@ from tests.faults.stage import Stage
 from tests.services.accounting import account
 
 READERS = 200
+MOST_ATTEMPTS = 20
 # Reader number to the relay's reply; every other reader is ordinary.
 REFUSALS: dict[int, dict[str, Any]] = {
     1: {"rcpt": "550 5.1.1 no such user"},
@@ -76,15 +77,29 @@ def test_f23_f24_f25_f29_f30_each_reply_means_what_the_table_says(make_stage: Ca
     assert {str(who) for (who,) in suppressed} == addresses(SUPPRESSED)
 
 
-@pytest.mark.parametrize("reply", ["550 5.7.1 this sender may not", "530 5.7.0 authentication required"])
-def test_f28_a_relay_that_refuses_the_sender_costs_no_reader(make_stage: Callable[..., Stage], reply: str) -> None:
-    stage = make_stage(readers=READERS, workers=3)
-    stage.sink.script({"*": {"mail": reply}})
+@pytest.mark.parametrize(
+    ("phase", "reply"),
+    [
+        ("mail", "550 5.7.1 this sender may not"),
+        ("mail", "530 5.7.0 authentication required"),
+        ("auth", "535 5.7.8 wrong password"),
+        ("banner", "554 5.7.1 your address is blocked"),
+    ],
+)
+def test_f28_a_relay_that_refuses_us_costs_no_reader(make_stage: Callable[..., Stage], phase: str, reply: str) -> None:
+    stage = make_stage(workers=0)
+    who = "courant:secret@" if phase == "auth" else ""
+    for _ in range(3):
+        stage.site.start_worker(EMAIL_URL=stage.sink.url.replace("//", f"//{who}"))
+    stage.prepare(READERS)
+    stage.sink.script({"*": {phase: reply}})
+    connected = stage.sink.connections()
     stage.send()
     paused = stage.site.wait_for_issue(stage.issue_id, "paused", seconds=60)
     assert (paused["queued"], paused["bounced"], paused["uncertain"]) == (READERS, 0, 0)
     rows = stage.site.every(f"/issues/{stage.issue_id}/deliveries")
     assert {row["attempts"] for row in rows} == {0}
+    assert stage.sink.connections() - connected <= MOST_ATTEMPTS
     assert reply in stage.site.ask("GET", f"/issues/{stage.issue_id}")["state_detail"]
     stage.sink.script({})
     stage.site.ask("POST", f"/issues/{stage.issue_id}/resume")

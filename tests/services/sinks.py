@@ -32,6 +32,10 @@ class SmtpSink(Service):
 
     name = "smtp-sink"
 
+    def __init__(self, *options: str) -> None:
+        super().__init__()
+        self._options = options
+
     @property
     def url(self) -> str:
         """The EMAIL_URL of the sink."""
@@ -39,7 +43,7 @@ class SmtpSink(Service):
 
     def start(self) -> None:
         program = Path(__file__).with_name("smtp_sink.py")
-        command = [sys.executable, str(program), str(self.port), str(self.folder)]
+        command = [sys.executable, str(program), str(self.port), str(self.folder), *self._options]
         self.program = Program(command, log=self.folder / "smtp-sink.log", environment=os.environ)
         self.program.wait_ready(lambda: answers(self.port), seconds=20)
 
@@ -63,6 +67,10 @@ class SmtpSink(Service):
     def count(self) -> int:
         """Return how many mails were taken."""
         return self._ledger.read_bytes().count(b"\n")
+
+    def connections(self) -> int:
+        """Return how many connections were ever made to it."""
+        return (self.folder / "connections").stat().st_size
 
     def clear(self) -> None:
         """Forget all mails and the script."""

@@ -1,10 +1,15 @@
 """An SMTP server that takes every mail, writes down what it took and answers as a script says.
 
-Run as a program: `python smtp_sink.py PORT FOLDER`. The ledger, `ledger.jsonl` in the folder, gets a
-line for a mail after its final dot and before the reply, which is when responsibility passes on
-(RFC 5321, 6.1). `script.json` maps a recipient, or "*" for all others, to what happens to it:
+Run as a program: `python smtp_sink.py PORT FOLDER [narrow]`; a narrow one takes small pieces into small
+buffers, so that a mail of some 100 KB does not fit into them. `connections` in the folder gets a byte for
+each. The ledger, `ledger.jsonl` in the folder, gets a line for a mail after its final dot and before the
+reply, which is when responsibility passes on (RFC 5321, 6.1). `script.json`
+maps a recipient, or "*" for all others, to what happens to it:
 
     mail, rcpt, data, dot   the reply at that phase, such as "450 4.2.1 try later" (nothing is taken)
+    banner, auth            the reply to a connection and to AUTH; only for "*"
+    drip                    seconds between two bytes of the banner; only for "*"
+    hang                    rcpt, body or dot: answer no more from there; at body read no more, at dot take the mail
     lose_reply              true: take the mail and cut the connection instead of answering
     delay                   seconds between the ledger's line and the reply
     times                   how often this happens before the recipient becomes an ordinary one
@@ -20,13 +25,14 @@ import email.parser
 import hashlib
 import json
 import re
+import socket
 import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 GREETING = "220 sink.example.test ESMTP"
-CAPABILITIES = ("sink.example.test", "PIPELINING", "SIZE 52428800", "8BITMIME", "ENHANCEDSTATUSCODES")
+CAPABILITIES = ("sink.example.test", "PIPELINING", "SIZE 52428800", "8BITMIME", "ENHANCEDSTATUSCODES", "AUTH PLAIN")
 END = b"\r\n.\r\n"
 PATH = re.compile(rb"(?:MAIL FROM|RCPT TO):\s*<([^>]*)>", re.IGNORECASE)
 BARE_NEWLINE = re.compile(rb"(?<!\r)\n|\r(?!\n)")
@@ -65,11 +71,13 @@ class Sink:
     def __init__(self, folder: Path) -> None:
         self.script = Script(folder / "script.json")
         self._ledger = (folder / "ledger.jsonl").open("ab", buffering=0)
+        self._tally = (folder / "connections").open("ab", buffering=0)
         self.connections = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Speak SMTP on one connection until the client leaves."""
         self.connections += 1
+        self._tally.write(b".")
         session = Session(self, reader, writer, number=self.connections)
         try:
             await session.run()
@@ -106,7 +114,7 @@ class Session:
         self._recipients: list[str] = []
 
     async def run(self) -> None:
-        await self._say(GREETING)
+        await self._greet()
         while True:
             line = await self._reader.readuntil(b"\r\n")
             verb = line.split(b" ", 1)[0].strip().upper().decode("ascii", "replace")
@@ -118,6 +126,20 @@ class Session:
                 await self._say("500 5.5.2 no such command")
             elif not await answer(line):
                 return
+
+    async def _greet(self) -> None:
+        entry = self._sink.script.entry("*")
+        greeting = entry.get("banner", GREETING)
+        if "drip" in entry:
+            for number in range(len(greeting)):
+                self._writer.write(greeting[number : number + 1].encode())
+                await self._writer.drain()
+                await asyncio.sleep(entry["drip"])
+            greeting = ""
+        await self._say(greeting)
+
+    async def _on_auth(self, _line: bytes) -> bool:
+        return await self._say(self._sink.script.entry("*").get("auth", "235 2.7.0 ok"))
 
     async def _on_ehlo(self, _line: bytes) -> bool:
         *first, last = CAPABILITIES
@@ -148,7 +170,10 @@ class Session:
         if self._sender is None or path is None:
             return await self._say("503 5.5.1 MAIL first")
         recipient = path[1].decode()
-        reply = self._sink.script.entry(recipient, begin=True).get("rcpt")
+        entry = self._sink.script.entry(recipient, begin=True)
+        if entry.get("hang") == "rcpt":
+            await self._hang()
+        reply = entry.get("rcpt")
         if reply is None:
             self._recipients.append(recipient)
         return await self._say(reply or "250 2.1.5 ok")
@@ -160,13 +185,19 @@ class Session:
         if "data" in entry:
             return await self._say(entry["data"])
         await self._say("354 end with a dot")
+        if entry.get("hang") == "body":
+            self._writer.transport.pause_reading()  # type: ignore[attr-defined]  # a stream's transport reads as well
+            await self._hang()
         data = await self._read_mail()
         if "dot" in entry:
             self._reset()
             return await self._say(entry["dot"])
-        replied = not entry.get("lose_reply")
+        hangs = entry.get("hang") == "dot"
+        replied = not (hangs or entry.get("lose_reply"))
         self._sink.take(self._sender, self._recipients, data, self._number, replied=replied)
         self._reset()
+        if hangs:
+            await self._hang()
         await asyncio.sleep(entry.get("delay", 0))
         if not replied:
             self._writer.transport.abort()
@@ -186,17 +217,25 @@ class Session:
         # As RFC 5321, 3.8 wants: the server closes after 421.
         return not reply.startswith("421")
 
+    async def _hang(self) -> None:
+        """Say nothing more for as long as any test lasts."""
+        await asyncio.sleep(3600)
+
     def _reset(self) -> None:
         self._sender = None
         self._recipients = []
 
 
-async def main(port: int, folder: Path) -> None:
+async def main(port: int, folder: Path, *, narrow: bool) -> None:
     """Serve until the process is ended."""
     sink = Sink(folder)
-    server = await asyncio.start_server(sink.serve, "127.0.0.1", port, limit=LONGEST_MAIL, backlog=1024)
+    door = socket.create_server(("127.0.0.1", port), backlog=1024)
+    if narrow:
+        door.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        door.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
+    server = await asyncio.start_server(sink.serve, sock=door, limit=LONGEST_MAIL, backlog=1024)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]), Path(sys.argv[2])))
+    asyncio.run(main(int(sys.argv[1]), Path(sys.argv[2]), narrow="narrow" in sys.argv[3:]))
