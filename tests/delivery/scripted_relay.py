@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
+import struct
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 CUT = "cut"
+# Not by FIN, as CUT, but by RST.
+RESET = "reset"
 SILENT = "silent"
 # In the body's phase: read nothing of it until the test sets `go_on`.
 STALL = "stall"
@@ -26,7 +30,7 @@ ACCEPT = {
 
 @dataclass
 class ScriptedRelay:
-    """`answers` maps a phase (see ACCEPT, and body, which is before the dot) to a reply line, CUT, SILENT or STALL.
+    """`answers` maps a phase (see ACCEPT, and body, before the dot) to a reply line, CUT, RESET, SILENT or STALL.
 
     `tls` makes it speak TLS from the start, or after STARTTLS, which it then offers. `most_mails` is how many a
     connection takes, `most_connections` how many it holds; 421 after that. `helo_only` is an old one.
@@ -128,7 +132,11 @@ class ScriptedRelay:
 
     async def _say(self, writer: asyncio.StreamWriter, phase: str) -> None:
         reply = self._reply(phase)
-        if reply == CUT:
+        if reply == RESET:
+            link: socket.socket = writer.get_extra_info("socket")
+            link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            writer.transport.abort()
+        if reply in (CUT, RESET):
             raise _Gone
         if reply == SILENT:
             await asyncio.Event().wait()

@@ -19,7 +19,7 @@ from newsletters.delivery.smtp import Relay, RelayFaultError, connect
 from newsletters.delivery.transaction import SmtpConnection
 from tests.delivery.authority import server_context, trust
 from tests.delivery.links import MAIL, PIPELINED, STARTTLS, TLS, attempt, make_relay, run
-from tests.delivery.scripted_relay import CUT, SILENT, ScriptedRelay
+from tests.delivery.scripted_relay import CUT, RESET, SILENT, ScriptedRelay
 
 CREDENTIALS = {"username": "courant", "password": "sésame"}
 PLAIN = base64.b64encode(b"\0courant\0" + "sésame".encode()).decode()
@@ -184,6 +184,33 @@ def test_a_relay_that_only_knows_helo_gets_its_mail_command_by_command() -> None
 
 def test_a_relay_that_says_nothing_is_given_up() -> None:
     outcome = fault(ScriptedRelay({"banner": SILENT}), connect_seconds=0.05)
+    assert (outcome.verdict, outcome.permanent, outcome.phase) == (Verdict.RELAY_FAULT, False, Phase.CONNECT)
+
+
+@pytest.mark.parametrize("act", [CUT, RESET])
+def test_a_relay_that_hangs_up_at_once_is_a_temporary_fault(act: str) -> None:
+    outcome = fault(ScriptedRelay({"banner": act}))
+    assert (outcome.verdict, outcome.permanent, outcome.phase) == (Verdict.RELAY_FAULT, False, Phase.CONNECT)
+
+
+def test_a_handshake_that_hangs_is_given_up() -> None:
+    # It speaks no TLS, and waits for a line.
+    outcome = fault(ScriptedRelay({"banner": SILENT}), connect_seconds=0.2, use_tls=True)
+    assert (outcome.verdict, outcome.permanent, outcome.phase) == (Verdict.RELAY_FAULT, False, Phase.CONNECT)
+
+
+def test_a_name_that_does_not_resolve_is_a_temporary_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def unknown(*_arguments: Any, **_terms: Any) -> Any:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    relay = ScriptedRelay()
+    lookup = asyncio.BaseEventLoop.getaddrinfo
+
+    async def anywhere(loop: Any, host: str, port: int, **terms: Any) -> Any:
+        return await (unknown() if host == "relay.invalid" else lookup(loop, host, port, **terms))
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", anywhere)
+    outcome = fault(relay, host="relay.invalid")
     assert (outcome.verdict, outcome.permanent, outcome.phase) == (Verdict.RELAY_FAULT, False, Phase.CONNECT)
 
 

@@ -8,7 +8,7 @@ from newsletters.delivery.replies import Outcome, Phase, Verdict
 from newsletters.delivery.transaction import SmtpConnection
 from tests.delivery.authority import trust
 from tests.delivery.links import LINKS, MAIL, attempt, make_relay, run
-from tests.delivery.scripted_relay import CUT, SILENT
+from tests.delivery.scripted_relay import CUT, RESET, SILENT
 
 SHORT = 0.0005
 CLOSING, GARBAGE = "421 4.3.2 closing", "hello"
@@ -16,6 +16,7 @@ FAULT, DEFERRED, BOUNCED, UNCERTAIN = Verdict.RELAY_FAULT, Verdict.DEFERRED, Ver
 # What the relay does, and what it means at MAIL, RCPT, DATA and the final dot; `usable` afterwards.
 MEANINGS = [
     (CUT, (FAULT, DEFERRED, DEFERRED, UNCERTAIN), False),
+    (RESET, (FAULT, DEFERRED, DEFERRED, UNCERTAIN), False),
     (SILENT, (FAULT, DEFERRED, DEFERRED, UNCERTAIN), False),
     (GARBAGE, (FAULT, DEFERRED, DEFERRED, UNCERTAIN), False),
     ("999 what", (FAULT, DEFERRED, DEFERRED, UNCERTAIN), False),
