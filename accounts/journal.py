@@ -13,7 +13,7 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 from django.conf import settings
@@ -22,6 +22,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from accounts.models import ApiKey, LoggedRequest
+from core.database import database_now
 
 log = structlog.get_logger(__name__)
 
@@ -128,20 +129,21 @@ class Journal:
 
 
 def _write(batch: list[Entry]) -> None:
-    moment = time.monotonic()
     # A publisher may have been deleted meanwhile, and its keys with it.
     used = set(ApiKey.objects.filter(pk__in={entry.key.pk for entry in batch}).values_list("pk", flat=True))
     unseen = Q(last_used_at__isnull=True) | Q(last_used_at__lt=Now() - SEEN_EVERY)
     ApiKey.objects.filter(unseen, pk__in=used).update(last_used_at=Now())
     if settings.API_REQUEST_LOG_DAYS:
-        LoggedRequest.objects.bulk_create(_row(entry, moment) for entry in batch if entry.key.pk in used)
+        now, moment = database_now(), time.monotonic()
+        rows = [(entry, now - timedelta(seconds=moment - entry.ended)) for entry in batch if entry.key.pk in used]
+        LoggedRequest.objects.bulk_create(_row(entry, at) for entry, at in rows)
 
 
-def _row(entry: Entry, moment: float) -> LoggedRequest:
+def _row(entry: Entry, at: datetime) -> LoggedRequest:
     return LoggedRequest(
         publisher_id=entry.key.publisher_id,
         api_key_id=entry.key.pk,
-        at=Now() - timedelta(seconds=max(0.0, moment - entry.ended)),
+        at=at,
         request_id=entry.request_id,
         method=entry.method[:10],
         operation=entry.operation,

@@ -33,7 +33,7 @@ class ApiKeyForm(JourneyForm[ApiKey]):
         model = ApiKey
         fields = ("publisher", "name", "newsletters")
         widgets = {"newsletters": forms.CheckboxSelectMultiple}
-        help_texts = {"newsletters": "Those that it is for. None chosen: all, and what they share."}
+        help_texts = {"newsletters": "Those that it is for. None chosen: all, future ones too, and what they share."}
 
     def carry_out(self) -> ApiKey:
         given = self.cleaned_data

@@ -181,12 +181,19 @@ def get_newsletter(request: ApiRequest, newsletter_id: str) -> NewsletterOut:
 
 @router.patch(
     "/newsletters/{newsletter_id}",
-    **contract(Scope.NEWSLETTERS_WRITE, NewsletterOut, *codes.BODY, *TEXT, *CHANGE, "newsletter_slug_taken"),
+    **contract(
+        Scope.NEWSLETTERS_WRITE, NewsletterOut, *codes.BODY, *TEXT, *CHANGE, "newsletter_slug_taken", "key_limited"
+    ),
     operation_id="update_newsletter",
     summary="Change a newsletter",
 )
 def update(request: ApiRequest, newsletter_id: str, body: NewsletterPatch) -> NewsletterOut:
-    """Only the fields that are sent change. An issue that has started keeps what it started with."""
+    """Only the fields that are sent change. An issue that has started keeps what it started with.
+
+    Sender identities belong to all newsletters: a key that is limited to some cannot choose another From address.
+    """
+    if "from_address" in body.model_fields_set:
+        request.auth.require_publisher()
     with unchanged(request, lambda: find_newsletter(request, newsletter_id), NewsletterOut.of) as newsletter:
         return NewsletterOut.of(update_newsletter(newsletter, **changes_of(body)))
 

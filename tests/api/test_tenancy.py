@@ -179,6 +179,15 @@ def test_a_limited_key_works_in_its_newsletters(operation: Operation, make_api: 
     assert answer.status_code in ({403} if operation.publisher_wide else DONE), answer.content
 
 
+def test_a_limited_key_chooses_no_other_from_address(make_api: Callable[..., Api]) -> None:
+    newsletter = cast.make_newsletter()
+    api = make_api(newsletter.publisher, newsletters=[newsletter])
+    other = cast.make_sender(newsletter.publisher, address="chief@gazette.example")
+    path = f"/newsletters/{newsletter.uid}"
+    assert code_of(api.patch(path, {"from_address": other.address})) == (403, "key_limited")
+    assert ask(api.patch(path, {"name": "The Daily"}))["sender"]["address"] == newsletter.sender.address
+
+
 @pytest.mark.parametrize("caller", ["another publisher", "a key for another newsletter"])
 def test_a_preview_shows_no_foreign_reader(caller: str, make_api: Callable[..., Api]) -> None:
     api = make_api()

@@ -10,6 +10,9 @@ from django.core.exceptions import ImproperlyConfigured
 from config.environment import Reader, parse_base_url, parse_broker_url, parse_database_url, parse_email_url
 from tests.services.environment import GUNICORN_NAMES, ROOT, clean_environment, documented_names
 
+PRINT_LIMITS = (
+    "from django.conf import settings as s; print(s.API_KEY_RATE, s.API_ADDRESS_RATE, s.API_REQUEST_LOG_DAYS)"
+)
 # Each setting of Anymail may be given; .env.example shows one.
 ANYMAIL_EXAMPLES = {"ANYMAIL_POSTMARK_SERVER_TOKEN"}
 
@@ -109,6 +112,13 @@ def test_a_relay_s_url_says_how_to_encrypt(url: str, port: int, starttls: bool, 
 def test_a_base_url_is_a_plain_http_address(value: str) -> None:
     with pytest.raises(ValueError, match="http"):
         parse_base_url(value)
+
+
+def test_the_limits_of_the_api_are_on_unless_they_are_switched_off() -> None:
+    command = [sys.executable, "manage.py", "shell", "--no-imports", "-c", PRINT_LIMITS]
+    environment = clean_environment() | {"API_KEY_RATE": "", "API_ADDRESS_RATE": ""}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["100", "20", "30"]
 
 
 def test_an_address_is_written_in_ascii() -> None:
