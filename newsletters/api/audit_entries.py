@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from django.http import StreamingHttpResponse
-from ninja import Router
 from pydantic import Field
 
 from accounts.access import ApiRequest
@@ -15,6 +14,7 @@ from newsletters.api import codes, visible
 from newsletters.api.contract import Page, SearchText, StrictQuery, contract, listed
 from newsletters.api.output import Output
 from newsletters.api.periods import FILE_ANSWER, ExportQuery, PeriodQuery, export, within
+from newsletters.api.router import Router
 
 router = Router(tags=["Audit log"])
 

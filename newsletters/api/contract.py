@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from django.db.models import Model, QuerySet
@@ -98,11 +98,22 @@ PageLimit = Annotated[int, BeforeValidator(_plain_number)]
 SearchText = Annotated[str, Field(min_length=1, max_length=254), AfterValidator(one_line)]
 
 
+ListOrder = Literal["newest", "oldest"]
+ORDER = "Which rows come first. A cursor belongs to the order of its list."
+
+
 class ListQuery(BaseModel):
     """Parameters of every list."""
 
     limit: PageLimit = Field(default=DEFAULT_LIMIT, ge=1, le=MAX_LIMIT, description="Rows in a page.")
     cursor: str | None = Field(default=None, description="`next` of the page before; omit it for the first page.")
+    order: ListOrder = Field(default="newest", description=ORDER)
+
+
+class OldestFirstQuery(ListQuery):
+    """Parameters of a list that is read from its beginning."""
+
+    order: ListOrder = Field(default="oldest", description=ORDER)
 
 
 class Page(BaseModel, Generic[T]):
@@ -121,17 +132,15 @@ def listed(
     query: ListQuery,
     page: type[P],
     present: Callable[[M], BaseModel],
-    *,
-    newest_first: bool = True,
 ) -> P:
-    """Return one page of `rows`. The cursor is bound to the caller's publisher, the address and the filters."""
+    """Return one page of `rows`. The cursor is bound to the caller's publisher, the address, filters and order."""
     filters = query.model_dump_json(exclude={"limit", "cursor"})
     found, following = cut_page(
         rows,
         binding=f"{request.auth.publisher.pk} {request.path} {filters}",
         cursor=query.cursor,
         limit=query.limit,
-        newest_first=newest_first,
+        newest_first=query.order == "newest",
     )
     return page(items=[present(row) for row in found], next=following)
 

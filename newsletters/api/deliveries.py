@@ -11,7 +11,7 @@ from accounts.access import ApiRequest
 from accounts.models import Scope
 from core.errors import InvalidError
 from newsletters.api import codes, visible
-from newsletters.api.contract import ListQuery, Page, SearchText, StrictQuery, contract, listed
+from newsletters.api.contract import ListQuery, OldestFirstQuery, Page, SearchText, StrictQuery, contract, listed
 from newsletters.api.issues import find_issue
 from newsletters.api.output import Output
 from newsletters.api.router import Router
@@ -75,7 +75,7 @@ class DeliveryPage(Page[DeliveryOut]):
     """A page of deliveries, in the order in which they were made."""
 
 
-class DeliveryQuery(ListQuery):
+class DeliveryQuery(OldestFirstQuery):
     state: State | None = Field(default=None, description="Only deliveries in this state.")
     uncertain: Answer | None = Field(
         default=None, description="Only those that may have arrived twice, or only others."
@@ -105,7 +105,7 @@ def list_deliveries(
         rows = rows.filter(uncertain=query.uncertain == "true")
     if query.address:
         rows = rows.filter(subscription__subscriber__address_key=canonical(query.address).key)
-    return listed(request, rows, query, DeliveryPage, DeliveryOut.of, newest_first=False)
+    return listed(request, rows, query, DeliveryPage, DeliveryOut.of)
 
 
 @router.get(

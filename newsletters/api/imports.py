@@ -17,7 +17,7 @@ from core.strict_json import check_media_type
 from core.text_types import not_blank, one_line
 from core.uploads import open_body
 from newsletters.api import codes, visible
-from newsletters.api.contract import ListQuery, Page, StrictQuery, contract, listed
+from newsletters.api.contract import ListQuery, OldestFirstQuery, Page, StrictQuery, contract, listed
 from newsletters.api.once import answers_once_itself, once
 from newsletters.api.output import Output
 from newsletters.api.router import Router
@@ -157,12 +157,12 @@ def get_import(request: ApiRequest, import_id: str) -> ImportOut:
     summary="List an import's errors",
 )
 def list_import_errors(
-    request: ApiRequest, import_id: str, query: Annotated[ListQuery, StrictQuery(...)]
+    request: ApiRequest, import_id: str, query: Annotated[OldestFirstQuery, StrictQuery(...)]
 ) -> ImportErrorPage:
     """One entry for each row that added nobody because of an error in it."""
     found = visible.find(visible.imports(request.auth), "imp", import_id)
     rows = ImportRowError.objects.filter(audience_import=found)
-    return listed(request, rows, query, ImportErrorPage, ImportErrorOut.of, newest_first=False)
+    return listed(request, rows, query, ImportErrorPage, ImportErrorOut.of)
 
 
 def _store(

@@ -40,7 +40,7 @@ class Router(ninja.Router):
             parameters.append(versions.IF_MATCH)
             told += codes.VERSION
             endpoint = versions.wrap(view_func)
-        elif not _is_page(answers[200]):
+        elif _is_one_thing(answers[200]):
             parameters.append(versions.IF_NONE_MATCH)
             answers |= {304: None}
             endpoint = versions.wrap(view_func)
@@ -50,5 +50,5 @@ class Router(ninja.Router):
         self.path_operations[path].operations[-1].view_func = endpoint
 
 
-def _is_page(answer: Any) -> bool:
-    return isinstance(answer, type) and issubclass(answer, Page)
+def _is_one_thing(answer: Any) -> bool:
+    return isinstance(answer, type) and not issubclass(answer, Page)

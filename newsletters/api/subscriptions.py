@@ -12,7 +12,7 @@ from accounts.access import ApiRequest
 from accounts.models import Scope
 from core.text_types import FilledLine, StrictInput
 from newsletters.api import codes, visible
-from newsletters.api.contract import ListQuery, Page, SearchText, StrictQuery, contract, listed
+from newsletters.api.contract import ListQuery, OldestFirstQuery, Page, SearchText, StrictQuery, contract, listed
 from newsletters.api.output import Output
 from newsletters.api.router import Router
 from newsletters.api.subscribers import Attributes, ReaderName, SubscriberOut
@@ -160,9 +160,9 @@ def end(request: ApiRequest, subscription_id: str) -> SubscriptionOut:
     summary="Read the consent log",
 )
 def list_consent_events(
-    request: ApiRequest, subscription_id: str, query: Annotated[ListQuery, StrictQuery(...)]
+    request: ApiRequest, subscription_id: str, query: Annotated[OldestFirstQuery, StrictQuery(...)]
 ) -> ConsentEventPage:
     """Every change of the subscription's state, the oldest first. Lines are never changed."""
     subscription = visible.find(visible.subscriptions(request.auth), "sub", subscription_id)
     rows = ConsentEvent.objects.filter(subscription=subscription)
-    return listed(request, rows, query, ConsentEventPage, ConsentEventOut.of, newest_first=False)
+    return listed(request, rows, query, ConsentEventPage, ConsentEventOut.of)

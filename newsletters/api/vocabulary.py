@@ -35,6 +35,7 @@ ENUMS = {
     "OptIn": ["double", "single"],
     "OnUncertain": ["resend", "hold"],
     "ActorKind": ["user", "api_key", "command", "system"],
+    "ListOrder": ["newest", "oldest"],
 }
 # The description and the example of each.
 FIELDS: dict[str, tuple[str, Any]] = {

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from django.db.models.functions import Now
 
+from config.api import ROUTERS
 from core.idempotency import KEPT_FOR
 from core.models import IdempotencyRecord
+from newsletters.api.router import Router
 from newsletters.models import Delivery, DeliveryState, Import, Issue, IssueState, Newsletter, Subscription
 from tests import cast
 from tests.api import documented
@@ -113,6 +115,8 @@ def request(api: Api, post: Post, who: Cast, body: Any, **headers: str) -> Any:
 
 def test_no_post_is_missing_here() -> None:
     assert POSTS.keys() == REQUESTS.keys()
+    # Ninja's own would forget the key and the ETags.
+    assert {type(router) for router in ROUTERS} == {Router}
 
 
 @pytest.mark.parametrize("name", REQUESTS)
