@@ -1,8 +1,8 @@
 .DEFAULT_GOAL := help
-.PHONY: demo test lint requirements openapi bench soak recovery help
+.PHONY: demo test lint requirements openapi bench soak soak-memory recovery help
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## Send a sample issue to 1,000 readers, then serve the site (ONCE=1: stop after the summary)
 	@.ci/packages demo
@@ -32,6 +32,15 @@ soak: ## Play random schedules of faults on both brokers (N=100: so many on each
 	@.ci/venv dev
 	@echo "$(N) schedules on each broker, the first of seed $(SEED). One again: make soak N=1 SEED=…"
 	@COURANT_SOAK=$(N) COURANT_SOAK_SEED=$(SEED) .venv/bin/python -m pytest tests/faults/test_schedules.py -n 3 -q
+
+soak-memory: READERS := 2000000
+soak-memory: SECONDS := 0
+soak-memory: BROKER := rabbitmq
+soak-memory: ## Send mails of 1 MB to READERS=2000000 and watch a worker's memory (SECONDS=300: cancel then; BROKER=redis)
+	@.ci/packages test
+	@.ci/venv dev
+	@COURANT_SOAK_READERS=$(READERS) COURANT_SOAK_SECONDS=$(SECONDS) COURANT_SOAK_BROKER=$(BROKER) \
+		.venv/bin/python -m pytest tests/faults/memory.py -q -rP
 
 recovery: ## Measure how long it takes until mails leave again after a fault, with the default settings (10 minutes)
 	@.ci/packages test
