@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from django.core.exceptions import ObjectDoesNotExist
-from django.db import IntegrityError, connection
+from django.db import IntegrityError
 
 from newsletters.models import ConsentEvent, Newsletter, Subscriber
 from tests import cast
-from tests.api.fixtures import Api, code_of
+from tests.api.fixtures import Api, at_once, code_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ADA = {"address": cast.ADA, "consent_source": "form"}
-
-
-def at_once(api: Api, count: int, ask: Callable[[Api, int], Any]) -> list[Any]:
-    gate = threading.Barrier(count)
-
-    def request(number: int) -> Any:
-        caller = Api(publisher=api.publisher, key=api.key)
-        try:
-            gate.wait(timeout=30)
-            return ask(caller, number)
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(request, range(count)))
 
 
 def test_of_many_equal_sign_ups_one_is_new(api: Api, newsletter: Newsletter) -> None:
