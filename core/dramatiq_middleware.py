@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import structlog
-from dramatiq import Broker, MessageProxy, Worker
+from dramatiq import Broker, MessageProxy
 from dramatiq.middleware import Middleware, Retries
 
 log = structlog.get_logger(__name__)
@@ -73,7 +73,7 @@ class OneSigterm(Middleware):
 
 
 class EndInTime(Middleware):
-    """End a worker process so many seconds after its shutdown began, whatever keeps it.
+    """End a worker process so many seconds after its SIGTERM, whatever keeps it.
 
     A database that does not answer keeps the outcomes that cannot be committed, and a broker that does not answer
     keeps its client for minutes. Platforms kill 30 s after SIGTERM, the master with its logs as well.
@@ -81,16 +81,26 @@ class EndInTime(Middleware):
 
     def __init__(self, seconds: float = 22.0) -> None:
         self._seconds = seconds
-        self._is_own_process = False
+        self._is_counting = False
 
     def after_process_boot(self, broker: Broker) -> None:
-        self._is_own_process = True
+        # Only in a process of Dramatiq's own, which a test's is not.
+        handler = signal.getsignal(signal.SIGTERM)
+        if callable(handler):
+            signal.signal(signal.SIGTERM, self._counting(handler))
 
-    def before_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
-        if self._is_own_process:
-            timer = threading.Timer(self._seconds, self._end)
-            timer.daemon = True
-            timer.start()
+    def _counting(
+        self, handler: Callable[[int, types.FrameType | None], Any]
+    ) -> Callable[[int, types.FrameType | None], Any]:
+        def count_down(signum: int, frame: types.FrameType | None) -> None:
+            if not self._is_counting:
+                self._is_counting = True
+                timer = threading.Timer(self._seconds, self._end)
+                timer.daemon = True
+                timer.start()
+            handler(signum, frame)
+
+        return count_down
 
     def _end(self) -> None:
         log.error("worker_ended_in_the_middle", seconds=self._seconds)
