@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: demo test lint requirements openapi bench soak soak-memory recovery help
+.PHONY: demo test mutants lint requirements openapi bench soak soak-memory recovery help
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -14,6 +14,11 @@ test: ## Run lint and all tests against throwaway servers (T=tests/core: a part 
 	@.ci/venv dev
 	@.ci/node
 	@.ci/test $(T)
+
+mutants: ## Break a copy of the code in known ways, and demand that a test sees each, 20 minutes (ONLY=name,name)
+	@.ci/packages test
+	@.ci/venv dev
+	@.venv/bin/python -m tests.faults.mutation $(ONLY) $(A)
 
 lint: ## Check style, types, layering, migrations and the deployment settings
 	@.ci/packages demo
