@@ -89,3 +89,19 @@ def test_f34_a_partition_from_relay_or_broker_is_survived(
     found = stage.finish()
     print(f"{found.dups} copies, {stage.bound} allowed")  # noqa: T201
     found.require(dups=stage.bound)
+
+
+def test_f34_a_partition_that_outlasts_the_time_out_at_the_dot_doubles_at_most_what_was_in_hand(
+    make_stage: Callable[..., Stage], network: Network
+) -> None:
+    # Fewer lanes than the unanswered mails in a row that would pause the issue, and 6 s in place of 600 at the dot.
+    lanes = 4
+    stage = make_stage(workers=1, DELIVERY_LANES=str(lanes), EMAIL_TIMEOUT="5", SMTP_PATIENCE_PERCENT="1")
+    relay = isolate(stage, network)["EMAIL_URL"]
+    stage.bound += lanes
+    relay.cut()
+    stage.rest(seconds=9)
+    relay.mend()
+    found = stage.finish()
+    print(f"{found.dups} copies, {stage.bound} allowed")  # noqa: T201
+    found.require(dups=stage.bound)
