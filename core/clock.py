@@ -7,6 +7,7 @@ SQLite and behind PgBouncer, where an advisory lock would be held for ever by a 
 from __future__ import annotations
 
 import datetime
+import math
 import threading
 import time
 import uuid
@@ -17,6 +18,7 @@ import structlog
 from django.db import DatabaseError, connection, models, transaction
 from django.db.models.functions import Now
 
+from core.database import database_now
 from core.doorbell import Bell, Doorbell
 from core.models import ClockLease
 
@@ -26,8 +28,9 @@ LEASE = datetime.timedelta(seconds=15)
 RENEW_SECONDS = 5.0
 TICK_SECONDS = 0.25
 REPORT_SECONDS = 5.0
-# Nobody writes a lease that ends later: the database's clock has been put back since. A second is for slewing.
-LEAPT_BACK = models.Q(until__gt=Now() + LEASE + datetime.timedelta(seconds=1))
+# No lease lasts longer: the database's clock has been put back since it was written. A second is for slewing.
+LEAP = datetime.timedelta(seconds=1)
+LEAPT_BACK = models.Q(until__gt=Now() + LEASE + LEAP)
 
 
 @dataclass
@@ -76,7 +79,7 @@ def give_up_lease(holder: uuid.UUID) -> None:
 def note_leap(after: Iterable[Callable[[], None]] = ()) -> bool:
     """If the database's clock has leapt back, call each of `after` in one transaction and free the lease.
 
-    True when this process did. The lease is the evidence, kept until all is done and shown to processes that had not
+    True when this process did. The lease is the evidence, kept until all is done, and there for processes that had not
     started at the time of the leap.
     """
     leapt = ClockLease.objects.filter(LEAPT_BACK, pk=1)
@@ -104,6 +107,7 @@ class Clock:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="clock", daemon=True)
         self._renew_at = self._report_at = 0.0
+        self._least_ahead = -math.inf
         self._leading = False
 
     def start(self) -> None:
@@ -142,6 +146,8 @@ class Clock:
         connection.close()
 
     def _tick(self, now: float) -> None:
+        if self._leading:
+            self._watch_time()
         if now >= self._renew_at:
             note_leap(self._after_leap)
             self._leading = take_lease(self._holder)
@@ -157,6 +163,20 @@ class Clock:
         if now >= self._report_at and self._broker_error is not None:
             self._report_at = now + REPORT_SECONDS
             self._report_broker(self._broker_error)
+
+    def _watch_time(self) -> None:
+        """Let the lease show each leap of the database's clock, also one between two renewals."""
+        before = time.monotonic()
+        read = database_now().timestamp()
+        # Nobody knows when within the question the time was read.
+        least, most = read - time.monotonic(), read - before
+        if least > self._least_ahead + LEAP.total_seconds():
+            # As late as it is now, so that a leap back shows even when this process is dead by then.
+            self._renew_at = 0.0
+        elif most < self._least_ahead - LEAP.total_seconds():
+            self._renew_at = 0.0
+            ClockLease.objects.filter(pk=1, holder=self._holder).update(until=Now() + 2 * LEASE)
+        self._least_ahead = least
 
     def _report_broker(self, error: str) -> None:
         mine = ClockLease.objects.filter(pk=1, holder=self._holder)

@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import dramatiq
 import pytest
@@ -15,6 +16,7 @@ from django.db.models.functions import Now
 from dramatiq.brokers.stub import StubBroker
 
 from core.clock import LEASE, Clock, Question, give_up_lease, note_leap, take_lease
+from core.database import database_now
 from core.doorbell import Bell, Doorbell
 from core.models import ClockLease
 
@@ -108,6 +110,32 @@ def test_a_clock_acts_on_a_leap_before_it_leads_again() -> None:
     clock.start()
     try:
         wait_for(lambda: ClockLease.objects.filter(holder=clock._holder).exists())
+    finally:
+        clock.stop()
+    assert acts == [1]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_leader_notices_a_leap_there_and_back_between_two_renewals(monkeypatch: pytest.MonkeyPatch) -> None:
+    ahead = timedelta(0)
+    monkeypatch.setattr("core.clock.database_now", lambda: database_now() + ahead)
+    monkeypatch.setattr("core.clock.RENEW_SECONDS", 3_600)
+    acts: list[int] = []
+    clock = Clock([], [lambda: acts.append(1)])
+
+    def until() -> Any:
+        return ClockLease.objects.filter(holder=clock._holder).values_list("until", flat=True).first()
+
+    clock.start()
+    try:
+        wait_for(lambda: clock._least_ahead > 0)
+        before = until()
+        ahead = timedelta(hours=2)
+        wait_for(lambda: until() != before)
+        assert acts == []
+        ahead = timedelta(0)
+        wait_for(lambda: acts == [1])
+        wait_for(lambda: until() is not None)
     finally:
         clock.stop()
     assert acts == [1]
