@@ -26,7 +26,7 @@ lint: ## Check style, types, layering, migrations and the deployment settings
 	@.ci/lint
 
 bench: ## Measure everything, about 25 minutes (JSON=FILE; ONLY=c,d: parts; A="--readers 5000": options)
-	@.ci/packages test
+	@.ci/packages bench
 	@.ci/venv dev
 	@.venv/bin/python -m benchmarks $(if $(JSON),--json '$(JSON)') $(if $(ONLY),--only '$(ONLY)') $(A)
 

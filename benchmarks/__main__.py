@@ -18,6 +18,7 @@ from benchmarks import (
     delivery,
     fairness,
     fan_out,
+    hot_requests,
     imports,
     limit,
     options,
@@ -43,6 +44,7 @@ ROUNDS: list[list[Part]] = [
     ],
     [("slow", slow.measure)],
     [("imports", imports.measure)],
+    [("requests", hot_requests.measure)],
     [("posts", posts.measure), ("fan_out", fan_out.measure)],
 ]
 ONCE: list[Part] = [

@@ -18,6 +18,7 @@ PARTS = {
     "slow": "h",
     "posts": "i",
     "imports": "j",
+    "requests": "k",
     "fairness": "",
     "rate": "",
     "tarpit": "",
@@ -38,6 +39,7 @@ class Options:
     running_readers: int = 200_000
     posts: int = 200
     rate_seconds: int = 60
+    request_seconds: int = 10
     # Empty: what an operator gets who sets nothing.
     processes: str = ""
     lanes: str = ""
@@ -59,6 +61,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
         "slow-readers": "of h and of the tarpit",
         "running-readers": "of the issue during which another leaves (fairness)",
         "posts": "issues sent in i for each audience",
+        "request-seconds": "that each address of k is loaded",
         "rate-seconds": "during which the rate limit is counted",
     }
     for name, text in counts.items():
