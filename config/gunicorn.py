@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+import struct
 from http import HTTPStatus
 from typing import Any
 
@@ -26,6 +28,8 @@ max_requests_jitter = 1_000
 worker_tmp_dir = "/dev/shm"  # noqa: S108  # gunicorn makes the file itself, unnamed
 # The default is a socket in the home directory, which may not be writable.
 control_socket_disable = True
+# A request that is silent for longer is given up on.
+SILENCE_SECONDS = 15
 # The most it takes: what is longer is refused (414, 431) before Django sees it.
 limit_request_line = 8190
 limit_request_field_size = 16_384
@@ -59,6 +63,12 @@ def _write_problem(sock: Any, status_int: int, reason: str, mesg: str) -> None: 
     body = json.dumps(problem)
     head = f"HTTP/1.1 {status.value} {status.phrase}\r\nConnection: close\r\nContent-Type: application/problem+json\r\n"
     util.write_nonblock(sock, f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+
+
+def when_ready(server: Any) -> None:
+    """Let nobody hold a thread by being silent in the middle of a request; connections inherit it."""
+    for listener in server.LISTENERS:
+        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", SILENCE_SECONDS, 0))
 
 
 # It has no setting for this.
