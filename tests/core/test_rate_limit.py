@@ -4,12 +4,14 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import F
 
 from core.models import RateLimit
 from core.rate_limit import Limit, forget_idle, take
+from tests.services.processes import wait_until
 
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 # An hour for the whole quota: nothing comes back while a test runs.
 FIVE = Limit("key", quota=5, window=3600)
 
@@ -99,3 +101,32 @@ def test_fifty_at_once_are_let_through_no_more_than_one_after_another() -> None:
 
     with ThreadPoolExecutor(50) as pool:
         assert sum(pool.map(ask, range(50))) == 120
+
+
+@pytest.mark.django_db(transaction=True)
+def test_those_who_wait_for_one_another_do_not_decide_by_what_they_saw_before() -> None:
+    ten = Limit("key", quota=10, window=3600)
+    take("key 1", ten)
+
+    def ask(_number: int) -> int:
+        try:
+            return int(take("key 1", ten).allowed)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(21) as pool:
+        with transaction.atomic():
+            take("key 1", ten)
+            asking = [pool.submit(ask, number) for number in range(20)]
+            wait_until(lambda: pool.submit(waiting).result() == 20, "all wait for the row", seconds=30)
+        assert sum(one.result() for one in asking) == 8
+
+
+def waiting() -> int:
+    """Return how many sessions wait for another one's transaction; to be asked outside of one, where it is fresh."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(WAITING)
+            return int(cursor.fetchone()[0])
+    finally:
+        connection.close()
