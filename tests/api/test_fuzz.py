@@ -81,7 +81,9 @@ def test_an_operation_answers_as_documented(operation: Any, mode: GenerationMode
             response = case.call(base_url="http://testserver", headers={"Authorization": f"Bearer {api.key}"})
             seen.add(response.status_code)
             assert response.status_code < 400 or row_counts() == before
-            case.validate_response(response, checks=CHECKS)
+            # A body that is too large is refused before anybody looks for another fault; schemathesis has no 413 there.
+            checks = [one for one in CHECKS if response.status_code != 413 or one is not negative_data_rejection]
+            case.validate_response(response, checks=checks)
             transaction.set_rollback(True)
 
     ask()
