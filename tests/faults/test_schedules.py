@@ -21,5 +21,4 @@ SEEDS = tuple(range(_first, _first + _soak)) if _soak else FIXED
 def test_f40_nobody_is_lost_under_a_random_schedule(make_stage: Callable[..., Stage], seed: int) -> None:
     stage = make_stage(readers=READERS, DELIVERY_LEASE_SECONDS=str(LEASE_SECONDS))
     found = play(stage, seed)
-    print(f"{found.dups} copies, {bound(stage)} allowed, {len(found.flagged)} flagged")  # noqa: T201
     found.require(dups=bound(stage))

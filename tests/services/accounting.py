@@ -42,6 +42,7 @@ class Account:
 
         A keyword such as `bounced={…}` names exactly who must be in a state; all others must be `sent`.
         """
+        print(f"{self.dups} copies, at most {dups} allowed, {len(self.flagged)} flagged")  # noqa: T201
         wrong = {name: sorted(getattr(self, name)) for name in ALWAYS_EMPTY if getattr(self, name)}
         assert wrong == {}, wrong
         assert self.dups <= dups, f"{self.dups} copies too many, at most {dups} allowed: {self.copies}"
