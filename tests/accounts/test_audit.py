@@ -46,20 +46,6 @@ def test_an_entry_is_undone_with_its_effect() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no TRUNCATE")
-def test_truncate_empties_the_log_only_together_with_every_publisher() -> None:
-    write(cast.make_publisher())
-    write(None)
-    with pytest.raises(DatabaseError, match="append-only"), connection.cursor() as cursor:
-        cursor.execute("TRUNCATE accounts_auditentry")
-    assert AuditEntry.objects.count() == 2
-    # As an installation is emptied before a dump is loaded into it.
-    with connection.cursor() as cursor:
-        cursor.execute("TRUNCATE accounts_publisher, accounts_auditentry CASCADE")
-    assert not AuditEntry.objects.exists()
-
-
-@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("which", ["one", "the next"])
 def test_entries_that_one_test_committed_are_gone_in_the_next(which: str) -> None:
     assert not AuditEntry.objects.exists()
