@@ -97,9 +97,7 @@ class ImportErrorPage(Page[ImportErrorOut]):
 
 @router.post(
     "/newsletters/{newsletter_id}/imports",
-    **contract(
-        Scope.SUBSCRIBERS_CONSENT, ImportOut, *codes.QUERY, *codes.FILE, "not_found", status=202, requestBody=CSV_BODY
-    ),
+    **contract(Scope.SUBSCRIBERS_CONSENT, ImportOut, *codes.QUERY, *FILE, status=202, requestBody=CSV_BODY),
     operation_id="create_import",
     summary="Import readers from CSV",
 )
