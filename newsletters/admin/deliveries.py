@@ -47,8 +47,8 @@ class DeliveryAdmin(BaseAdmin[Delivery]):
     readonly_fields = fields
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
-        # What is left of an archived issue's rows is on its way out.
-        return super().get_queryset(request).filter(issue__archived_at__isnull=True)
+        # What is left of an archived issue's rows is on its way out. The issue's text would come once for each row.
+        return super().get_queryset(request).filter(issue__archived_at__isnull=True).defer("issue__body")
 
     def get_search_results(
         self,

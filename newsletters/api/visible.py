@@ -86,7 +86,8 @@ def deliveries(principal: Principal) -> QuerySet[Delivery]:
         issue__newsletter__deleted_at__isnull=True,
         issue__archived_at__isnull=True,
     )
-    return mine.select_related("issue", "subscription__subscriber")
+    # The issue's text has up to 512 KB, and would come once for each row.
+    return mine.select_related("issue", "subscription__subscriber").defer("issue__body")
 
 
 def destinations(principal: Principal) -> QuerySet[Destination]:

@@ -6,6 +6,8 @@ import re
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from accounts.models import AuditEntry
@@ -51,6 +53,14 @@ def test_neither_a_viewer_nor_another_publisher_decides(viewer_desk: Desk, other
     assert Delivery.objects.get().state == "held"
     page = reverse("admin:newsletters_delivery_change", args=[Delivery.objects.get().pk])
     assert "Resend…" not in viewer_desk.client.get(page).content.decode()
+
+
+def test_the_list_does_not_read_an_issues_text_for_each_row(desk: Desk) -> None:
+    cast.make_reader(desk.newsletter, address=cast.BORIS)
+    make_held(desk)
+    with CaptureQueriesContext(connection) as queries:
+        assert cast.BORIS in desk.client.get(reverse(LIST)).content.decode()
+    assert not any('"newsletters_issue"."body"' in query["sql"] for query in queries)
 
 
 def test_the_pages_lead_to_what_is_held(desk: Desk) -> None:

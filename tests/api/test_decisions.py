@@ -6,6 +6,8 @@ import uuid
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from accounts.models import AuditEntry
 from newsletters.models import Delivery, Issue, Newsletter
@@ -55,6 +57,17 @@ def test_a_delivery_shows_its_message_id_and_what_it_has_been_through(api: Api, 
     assert (row["uncertain"], row["uncertain_outcomes"], row["kills"]) == (True, 2, 2)
     assert row["message_id"].startswith("<")
     assert row["message_id"].endswith("@gazette.example>")
+
+
+@pytest.mark.parametrize("which", ["of all issues", "of one issue"])
+def test_a_page_of_deliveries_does_not_read_an_issues_text_for_each(api: Api, issue: Issue, which: str) -> None:
+    path = "/deliveries?state=held" if which == "of all issues" else f"/issues/{issue.uid}/deliveries"
+    with CaptureQueriesContext(connection) as queries:
+        assert len(ask(api.get(path))["items"]) > 1
+    of_rows = [query["sql"] for query in queries if 'FROM "newsletters_delivery"' in query["sql"]]
+    assert of_rows
+    assert not any('"body"' in statement for statement in of_rows)
+    assert sum('"body"' in query["sql"] for query in queries) <= 1
 
 
 @pytest.mark.parametrize(
