@@ -11,9 +11,9 @@ import hmac
 import re
 import secrets
 import string
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Protocol
+from typing import Any
 
 from django.db import transaction
 from django.db.models import Q
@@ -33,16 +33,6 @@ KEY = re.compile(r"crnt_([A-Za-z0-9]{8})_([A-Za-z0-9_-]{43})")
 _NOBODY = bytes(32)
 
 
-class Owned(Protocol):
-    """A newsletter, as far as a key is concerned."""
-
-    pk: int
-    publisher_id: int
-
-    @property
-    def uid(self) -> str: ...
-
-
 @transaction.atomic
 def create_key(
     publisher: Publisher,
@@ -50,14 +40,14 @@ def create_key(
     name: str,
     scopes: Iterable[str],
     expires_in: timedelta | None = None,
-    newsletters: Collection[Owned] | None = None,
+    limits: Mapping[str, Any] | None = None,
     created_by: User | None = None,
     actor: Actor | None = None,
 ) -> tuple[ApiKey, str]:
     """Store a new key and return it with its text, which cannot be read again; `actor` is for the audit log.
 
-    `newsletters` are those that it is limited to, None is all. Raises InvalidError for an empty or long name, for no
-    scope and for an unknown one, for no newsletter and for another publisher's.
+    With `limits`, which the audit log shows, it is a limited one: the caller stores what it reaches, in the same
+    transaction. Raises InvalidError for an empty or long name, for no scope and for an unknown one.
     """
     wanted = sorted(set(scopes))
     unknown = [scope for scope in wanted if scope not in Scope.values]
@@ -67,8 +57,6 @@ def create_key(
         )
     if not name.strip() or len(name) > MAX_NAME_LENGTH or not name.isprintable():
         raise InvalidError("invalid_name", f"A key's name has 1 to {MAX_NAME_LENGTH} printable characters.")
-    if newsletters is not None and (not newsletters or any(one.publisher_id != publisher.pk for one in newsletters)):
-        raise invalid_field("/newsletters", "unknown_newsletter", "Choose from the newsletters of the key's publisher.")
     prefix = "".join(secrets.choice(_LETTERS) for _ in range(PREFIX_LENGTH))
     secret = secrets.token_urlsafe(SECRET_BYTES)
     key = ApiKey.objects.create(
@@ -78,13 +66,11 @@ def create_key(
         prefix=prefix,
         secret_sha256=_digest(secret),
         scopes=wanted,
-        limited=newsletters is not None,
+        limited=limits is not None,
         expires_at=None if expires_in is None else Now() + expires_in,
     )
     key.refresh_from_db()
-    key.newsletters.set([one.pk for one in newsletters or ()])
-    limits = {} if newsletters is None else {"newsletters": sorted(one.uid for one in newsletters)}
-    _record(key, "api_key.created", actor, scopes=wanted, **limits)
+    _record(key, "api_key.created", actor, scopes=wanted, **(limits or {}))
     return key, f"crnt_{prefix}_{secret}"
 
 
@@ -122,7 +108,7 @@ def revoke(key: ApiKey, *, actor: Actor | None = None) -> None:
         _record(key, "api_key.revoked", actor)
 
 
-def _record(key: ApiKey, action: str, actor: Actor | None, **detail: list[str]) -> None:
+def _record(key: ApiKey, action: str, actor: Actor | None, **detail: Any) -> None:
     if actor is not None:
         audit.record(
             action,

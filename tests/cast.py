@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from accounts.keys import create_key
 from accounts.models import ApiKey, Membership, Publisher, Role, Scope, User
 from core.tokens import address_digest
 from newsletters.models import (
@@ -22,6 +21,7 @@ from newsletters.models import (
     Subscription,
     SubscriptionState,
 )
+from newsletters.publishing.keys import create_key
 
 # People who read, in the order in which tests should use them.
 ADA = "ada@example.org"

@@ -30,8 +30,8 @@ class Scope(models.TextChoices):
 class ApiKey(models.Model):
     """A bearer key of one publisher: `crnt_<prefix>_<secret>`.
 
-    The secret has 256 random bits, so its plain SHA-256 is stored (ASVS 6.5.2); it is shown once. A `limited` key
-    reaches its `newsletters` and what belongs to them, and nothing once they are all deleted.
+    The secret has 256 random bits, so its plain SHA-256 is stored (ASVS 6.5.2); it is shown once. What a `limited`
+    key reaches is written where that is, and without that it reaches nothing.
     """
 
     public_id = models.UUIDField(default=uuid7, unique=True, editable=False)
@@ -42,7 +42,6 @@ class ApiKey(models.Model):
     secret_sha256 = models.BinaryField(max_length=32)
     scopes = models.JSONField(default=list)
     limited = models.BooleanField(default=False)
-    newsletters = models.ManyToManyField("newsletters.Newsletter", related_name="api_keys", blank=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)

@@ -1,5 +1,6 @@
 """The admin's pages, one module a noun. Buttons call the same functions as the API."""
 
+from newsletters.admin.api_keys import ApiKeyAdmin
 from newsletters.admin.deliveries import DeliveryAdmin
 from newsletters.admin.destinations import DestinationAdmin
 from newsletters.admin.imports import ImportAdmin
@@ -11,6 +12,7 @@ from newsletters.admin.subscribers import SubscriberAdmin
 from newsletters.admin.suppressions import SuppressionAdmin
 
 __all__ = [
+    "ApiKeyAdmin",
     "DeliveryAdmin",
     "DestinationAdmin",
     "ImportAdmin",

@@ -32,7 +32,7 @@ M = TypeVar("M", bound=Model)
 
 def _within_limits(principal: Principal, newsletter: str = "") -> Q:
     """Return what keeps rows to the key's newsletters; `newsletter` leads there, such as "issue__newsletter__"."""
-    return Q(**{f"{newsletter}api_keys": principal.key}) if principal.key.limited else Q()
+    return Q(**{f"{newsletter}key_limits__api_key": principal.key}) if principal.key.limited else Q()
 
 
 def newsletters(principal: Principal) -> QuerySet[Newsletter]:

@@ -3,6 +3,7 @@ from newsletters.models.audience_import import Import, ImportPart, ImportRowErro
 from newsletters.models.delivery import Delivery, DeliveryState
 from newsletters.models.destination import Destination
 from newsletters.models.issue import BodyFormat, Edition, Issue, IssueState
+from newsletters.models.key_limit import KeyLimit
 from newsletters.models.newsletter import Newsletter, OnUncertain, OptIn
 from newsletters.models.notice import Notice, NoticeKind, NoticeState
 from newsletters.models.sender import SenderIdentity, SenderPace
@@ -23,6 +24,7 @@ __all__ = [
     "ImportRowError",
     "Issue",
     "IssueState",
+    "KeyLimit",
     "Newsletter",
     "Notice",
     "NoticeKind",

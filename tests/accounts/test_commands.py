@@ -47,7 +47,7 @@ def test_a_key_may_be_for_reading_and_for_chosen_newsletters() -> None:
     key = ApiKey.objects.get()
     assert key.scopes == sorted(Scope.reading())
     assert key.limited
-    assert set(key.newsletters.all()) == {weekly, daily}
+    assert {limit.newsletter for limit in key.limits.all()} == {weekly, daily}
 
 
 @pytest.mark.parametrize("named", ["theirs", "gone", "nl_00000000000000000000000000", "nl_", "weekly,nothing"])

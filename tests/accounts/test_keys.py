@@ -68,14 +68,6 @@ def test_a_key_needs_known_scopes(scopes: list[str]) -> None:
     assert not ApiKey.objects.exists()
 
 
-def test_a_limited_key_needs_newsletters_of_its_publisher() -> None:
-    own = cast.make_newsletter()
-    for newsletters in ([], [cast.make_newsletter()], [own, cast.make_newsletter()]):
-        with pytest.raises(InvalidError):
-            create_key(own.publisher, name="a", scopes=READ, newsletters=newsletters)
-    assert not ApiKey.objects.exists()
-
-
 @pytest.mark.parametrize("name", ["", "  ", "x" * 101, "a\nb"])
 def test_a_key_needs_a_name_of_one_line(name: str) -> None:
     with pytest.raises(InvalidError):

@@ -171,7 +171,7 @@ def test_an_api_key_may_be_for_chosen_newsletters(desk: Desk) -> None:
     assert desk.client.post(page, {**form, "newsletters": [other.pk]}).context["errors"]
     desk.client.post(page, {**form, "newsletters": [desk.newsletter.pk]})
     key = ApiKey.objects.get()
-    assert (key.limited, list(key.newsletters.all())) == (True, [desk.newsletter])
+    assert (key.limited, [limit.newsletter for limit in key.limits.all()]) == (True, [desk.newsletter])
     shown = desk.client.get(reverse("admin:accounts_apikey_change", args=[key.pk])).content.decode()
     assert desk.newsletter.name in shown
 

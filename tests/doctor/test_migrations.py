@@ -22,10 +22,10 @@ def test_a_database_of_this_release_is_in_order() -> None:
 
 
 def test_a_migration_that_was_not_applied_is_an_error() -> None:
-    [(_, newest)] = MigrationLoader(None).graph.leaf_nodes("newsletters")
-    MigrationRecorder(connection).record_unapplied("newsletters", newest)
+    [(_, newest)] = MigrationLoader(None).graph.leaf_nodes("accounts")
+    MigrationRecorder(connection).record_unapplied("accounts", newest)
     found = fault(state(Terms()), "migrations.pending", Level.ERROR)
-    assert f"newsletters.{newest}" in found.seen
+    assert f"accounts.{newest}" in found.seen
     assert found.remedy == "python manage.py migrate --noinput"
 
 

@@ -9,12 +9,12 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from accounts.audit import Actor
-from accounts.keys import create_key
 from accounts.models import ActorKind, Publisher, Scope
 from accounts.publishers import find_publisher
 from core.errors import CourantError, NotFoundError
 from core.public_ids import decode
 from newsletters.models import Newsletter
+from newsletters.publishing.keys import create_key
 
 EXAMPLES = """\
 Scopes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from datetime import timedelta
 from typing import Any
 
@@ -11,12 +12,14 @@ from django.db import models
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
-from accounts.admin.base import BaseAdmin, JourneyForm
-from accounts.admin.steps import Step
-from accounts.keys import create_key, revoke
+from accounts.admin import BaseAdmin, JourneyForm, Step
+from accounts.keys import revoke
 from accounts.models import ApiKey, Role, Scope
+from newsletters.models import Newsletter
+from newsletters.publishing.keys import create_key
 
 MAX_DAYS = 3650
+NEWSLETTERS = "Those that it is for. None chosen: all, future ones too, and what they share."
 
 
 class ApiKeyForm(JourneyForm[ApiKey]):
@@ -26,14 +29,16 @@ class ApiKeyForm(JourneyForm[ApiKey]):
     days = forms.IntegerField(
         label="Valid for days", required=False, min_value=1, max_value=MAX_DAYS, help_text="Empty: until it is revoked."
     )
+    # Which there are to choose from depends on who asks.
+    newsletters = forms.ModelMultipleChoiceField(
+        Newsletter.objects.none(), required=False, widget=forms.CheckboxSelectMultiple, help_text=NEWSLETTERS
+    )
     # The key itself, there only while the answer to its creation is written.
     text = ""
 
     class Meta:
         model = ApiKey
-        fields = ("publisher", "name", "newsletters")
-        widgets = {"newsletters": forms.CheckboxSelectMultiple}
-        help_texts = {"newsletters": "Those that it is for. None chosen: all, future ones too, and what they share."}
+        fields = ("publisher", "name")
 
     def carry_out(self) -> ApiKey:
         given = self.cleaned_data
@@ -96,14 +101,16 @@ class ApiKeyAdmin(BaseAdmin[ApiKey]):
         return () if obj is None else self.get_fields(request, obj)
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[ApiKey]:
-        return super().get_queryset(request).prefetch_related("newsletters")
+        return super().get_queryset(request).prefetch_related("limits__newsletter")
 
-    def formfield_for_manytomany(
-        self, db_field: models.ManyToManyField[Any, Any], request: HttpRequest, **kwargs: Any
-    ) -> forms.ModelMultipleChoiceField[Any] | None:
-        page = self.admin_site.get_model_admin(db_field.related_model)
-        kwargs["queryset"] = page.get_queryset(request)
-        return super().formfield_for_manytomany(db_field, request, **kwargs)
+    def get_form(self, request: HttpRequest, obj: ApiKey | None = None, change: bool = False, **kwargs: Any) -> Any:
+        form = super().get_form(request, obj, change, **kwargs)
+        if "newsletters" in form.base_fields:
+            # Of this form class alone: the field itself belongs to all requests.
+            field = copy.deepcopy(form.base_fields["newsletters"])
+            field.queryset = self.admin_site.get_model_admin(Newsletter).get_queryset(request)
+            form.base_fields["newsletters"] = field
+        return form
 
     def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None) -> HttpResponse:
         """Answer with the key itself, on a page that is neither stored nor reachable again."""
@@ -123,5 +130,5 @@ class ApiKeyAdmin(BaseAdmin[ApiKey]):
 
     @admin.display(description="newsletters")
     def newsletter_list(self, key: ApiKey) -> str:
-        names = ", ".join(str(one) for one in key.newsletters.all())
+        names = ", ".join(str(limit.newsletter) for limit in key.limits.all())
         return names or "none any more" if key.limited else "all"
