@@ -29,9 +29,10 @@ class HeadMiddleware:
 
 
 def _with_head(response: HttpResponseBase) -> HttpResponseBase:
-    allowed = [one.strip() for one in response.headers.get("Allow", "").split(",")]
-    if "GET" in allowed and "HEAD" not in allowed:
-        response["Allow"] = ", ".join([*allowed, "HEAD"])
+    allowed = {one.strip() for one in response.headers.get("Allow", "").split(",")}
+    if "GET" in allowed:
+        # Ninja lists the methods of a set, in another order in each process.
+        response["Allow"] = ", ".join(sorted(allowed | {"HEAD"}))
     return response
 
 

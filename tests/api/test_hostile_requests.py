@@ -174,7 +174,7 @@ def test_json_by_its_name_is_taken(api: Api, path: str, content_type: str) -> No
 def test_a_method_that_is_not_offered_is_405_with_those_that_are(api: Api, path: str, method: str) -> None:
     answer = api.send(method, path)
     assert code_of(answer) == (405, "method_not_allowed")
-    assert set(answer["Allow"].split(", ")) == {"GET", "HEAD", "POST"}
+    assert answer["Allow"] == "GET, HEAD, POST"
     assert answer["X-Content-Type-Options"] == "nosniff"
 
 

@@ -122,7 +122,7 @@ def test_methods_on_the_wire(site: Site) -> None:
     for method in (b"TRACE", b"PROPFIND", b"DELETE", b"OPTIONS", b"BREW"):
         answer = exchange(site, head(site, method + b" " + NEWSLETTERS + b" HTTP/1.1"))
         assert problem_of(answer) == (405, "method_not_allowed")
-        assert b"\r\nAllow: GET, POST, HEAD\r\n" in answer
+        assert b"\r\nAllow: GET, HEAD, POST\r\n" in answer
     top, _, body = exchange(site, head(site, b"HEAD " + NEWSLETTERS + b" HTTP/1.1")).partition(b"\r\n\r\n")
     assert top.startswith(b"HTTP/1.1 200")
     assert body == b""
