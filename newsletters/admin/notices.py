@@ -18,7 +18,6 @@ class NoticeAdmin(BaseAdmin[Notice]):
     list_filter = ("kind", "state")
     search_fields = ("to_address",)
     exclude = ("public_id", "lease_until")
-    list_select_related = ("issue", "sender")
 
     def scope(self, rows: QuerySet[Notice], publishers: QuerySet[Any, Any]) -> QuerySet[Notice]:
         return rows.filter(
