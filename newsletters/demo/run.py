@@ -53,7 +53,7 @@ def run(surroundings: Surroundings, children: Children, screen: Screen, *, once:
         raise DemoFailedError(missing)
     screen.line("Everybody is accounted for.")
     if not once:
-        _serve(surroundings, children, screen, password)
+        _serve(surroundings, children, screen, password=password, key=steps.prepare_key(publisher))
 
 
 def _wait_for_clock(children: Children) -> None:
@@ -96,7 +96,7 @@ def _watch(children: Children, screen: Screen, issue_id: int) -> None:
     raise DemoFailedError(f"The issue has not ended after {LIMIT_SECONDS} s; see worker.log in {children.folder}.")
 
 
-def _serve(surroundings: Surroundings, children: Children, screen: Screen, password: str) -> None:
+def _serve(surroundings: Surroundings, children: Children, screen: Screen, *, password: str, key: str) -> None:
     # The site runs beside us from here on; an idle connection would only hold the SQLite file open.
     connection.close()
     arguments = ["-m", "gunicorn", "--config", str(Path(settings.BASE_DIR) / "config" / "gunicorn.py")]
@@ -108,6 +108,7 @@ def _serve(surroundings: Surroundings, children: Children, screen: Screen, passw
     screen.line(f"                sign in as {steps.ADMIN} with the password {password}")
     screen.line(f"  caught mails  {surroundings.base_url}/mail/")
     screen.line(f"  API           {surroundings.base_url}/api/v1/docs")
+    screen.line(f"                with the key {key}")
     screen.line()
     screen.line("Ctrl-C stops everything.")
     while True:

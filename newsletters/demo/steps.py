@@ -6,7 +6,8 @@ import io
 import secrets
 from dataclasses import dataclass
 
-from accounts.models import Membership, Publisher, Role, User
+from accounts import keys
+from accounts.models import ApiKey, Membership, Publisher, Role, Scope, User
 from newsletters.audience import importing
 from newsletters.demo import maildir, sample
 from newsletters.models import Import, Issue, Newsletter
@@ -17,6 +18,7 @@ PUBLISHER = "Harbour Press"
 ADMIN = "admin@example.org"
 SENDER = "letters@harbour.example"
 SLUG = "harbour-letter"
+KEY = "make demo"
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,14 @@ def prepare_publisher() -> tuple[Publisher, str]:
         user.save(update_fields=["password"])
     Membership.objects.get_or_create(publisher=publisher, user=user, defaults={"role": Role.OWNER})
     return publisher, password
+
+
+def prepare_key(publisher: Publisher) -> str:
+    """Return the text of a fresh API key that may do everything, and revoke the one of the run before."""
+    for before in ApiKey.objects.filter(publisher=publisher, name=KEY, revoked_at__isnull=True):
+        keys.revoke(before)
+    _, text = keys.create_key(publisher, name=KEY, scopes=Scope.values)
+    return text
 
 
 def prepare_newsletter(publisher: Publisher) -> Newsletter:

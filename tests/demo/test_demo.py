@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import secrets
@@ -104,6 +105,13 @@ def test_it_serves_the_site_and_one_signal_stops_every_process(
         assert line, said
         said += line
     assert re.search(r"sign in as admin@example\.org with the password \S{16}\n", said)
+    key = re.search(r"with the key (crnt_\S+)\n", said)
+    assert key
+    asked = urllib.request.Request(
+        f"http://127.0.0.1:{ports[0]}/api/v1/newsletters", headers={"Authorization": f"Bearer {key[1]}"}
+    )
+    with urllib.request.urlopen(asked, timeout=10) as answer:  # noqa: S310  # our own address
+        assert [one["slug"] for one in json.load(answer)["items"]] == ["harbour-letter"]
     for path in ("/admin/login/", "/mail/", "/static/courant/admin.css"):
         with urllib.request.urlopen(f"http://127.0.0.1:{ports[0]}{path}", timeout=10) as answer:
             assert answer.status == 200

@@ -78,6 +78,16 @@ def test_the_curl_example_sends_an_issue(site: Site, smtp_sink: SmtpSink) -> Non
     check(run("sh", str(EXAMPLES / "send-issue.sh"), env=environment(site)), smtp_sink)
 
 
+def test_the_curl_example_shows_an_error_and_ends(site: Site) -> None:
+    variables = environment(site)
+    run("sh", str(EXAMPLES / "send-issue.sh"), env=variables)
+    again = subprocess.run(
+        ["sh", str(EXAMPLES / "send-issue.sh")], env=variables, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert again.returncode == 1
+    assert '"code":"newsletter_slug_taken"' in again.stderr
+
+
 def test_the_typescript_example_is_typed_and_sends_an_issue(tmp_path: Path, site: Site, smtp_sink: SmtpSink) -> None:
     modules = EXAMPLES / "node_modules"
     assert modules.is_dir(), "run .ci/node"
