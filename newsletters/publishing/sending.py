@@ -41,7 +41,9 @@ def send(issue_id: int, *, actor: Actor | None = None) -> None:
     with transaction.atomic():
         issue = _locked(issue_id)
         if issue.state not in SENDABLE:
-            raise ConflictError("issue_not_sendable", f"The issue is {issue.state}; only a draft can be sent.")
+            raise ConflictError(
+                "issue_not_sendable", f"The issue is {issue.state}; only a draft or a scheduled issue can be sent."
+            )
         check_ready(issue)
         started_at = database_now()
         freeze(issue, started_at=started_at)

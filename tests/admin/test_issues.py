@@ -102,7 +102,7 @@ def test_a_second_send_is_refused_with_a_message(desk: Desk) -> None:
     issue = cast.make_issue(desk.newsletter)
     step(desk, "send", issue)
     sentences = said(step(desk, "send", issue))
-    assert any("only a draft can be sent" in sentence for sentence in sentences)
+    assert any("only a draft or a scheduled issue can be sent" in sentence for sentence in sentences)
 
 
 def test_an_issue_of_another_publisher_is_not_sent(desk: Desk, other_desk: Desk) -> None:
