@@ -69,6 +69,14 @@ class Reader:
 
         return self.read(name, parse, default)
 
+    def choice(self, name: str, choices: tuple[str, ...], default: str) -> str:
+        def parse(value: str) -> str:
+            if value.lower() not in choices:
+                raise ValueError(f"must be one of {', '.join(choices)}, not {value!r}")
+            return value.lower()
+
+        return self.read(name, parse, default)
+
     def words(self, name: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
         def parse(value: str) -> tuple[str, ...]:
             return tuple(word.strip() for word in value.split(",") if word.strip())

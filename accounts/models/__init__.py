@@ -1,7 +1,19 @@
 from accounts.models.api_key import ApiKey, Scope
 from accounts.models.audit_entry import ActorKind, AuditEntry
+from accounts.models.invitation import Invitation
 from accounts.models.logged_request import LoggedRequest
 from accounts.models.publisher import Membership, Publisher, Role
 from accounts.models.user import User
 
-__all__ = ["ActorKind", "ApiKey", "AuditEntry", "LoggedRequest", "Membership", "Publisher", "Role", "Scope", "User"]
+__all__ = [
+    "ActorKind",
+    "ApiKey",
+    "AuditEntry",
+    "Invitation",
+    "LoggedRequest",
+    "Membership",
+    "Publisher",
+    "Role",
+    "Scope",
+    "User",
+]

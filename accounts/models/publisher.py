@@ -41,17 +41,24 @@ class Publisher(models.Model):
 
 
 class Membership(models.Model):
-    """A person's role in a publisher."""
+    """A person's role in a publisher.
+
+    What a `limited` member reaches is written where that is, and without that they reach nothing.
+    """
 
     publisher = models.ForeignKey(Publisher, models.CASCADE, related_name="memberships")
     user = models.ForeignKey("accounts.User", models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=10, choices=Role)
+    limited = models.BooleanField(default=False, db_default=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["publisher", "user"], name="membership_once"),
             models.CheckConstraint(condition=models.Q(role__in=Role.values), name="membership_role_known"),
+            models.CheckConstraint(
+                condition=models.Q(limited=False) | ~models.Q(role=Role.OWNER), name="membership_owner_unlimited"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -1,0 +1,1 @@
+"""How people come in: what django-allauth asks of us."""
