@@ -263,6 +263,6 @@ def test_every_page_keeps_its_address_to_itself(browser: Client, settings: Setti
         assert "script" not in body(response).replace("&lt;script&gt;", "").replace("&lt;/script&gt;", "")
         assert "style=" not in body(response)
         assert set(re.findall(r'(?:href|src)="([^"]*)"', body(response))) == {
-            f"/{settings.STATIC_URL.strip('/')}/newsletters/pages.css"
+            f"/{settings.STATIC_URL.strip('/')}/courant/pages.css"
         }
         assert not response.cookies
