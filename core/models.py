@@ -1,4 +1,7 @@
-"""Rows of the service itself: the clock's lease, rate limits, and the answers kept for repeated requests."""
+"""Rows of the service itself: the clock's lease, rate limits, the answers kept for repeated requests.
+
+And what every queue of mails has in common.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import uuid
 
 from django.db import models
 from django.db.models.functions import Now
+
+from core.public_ids import uuid7
 
 
 class ClockLease(models.Model):
@@ -89,3 +94,52 @@ class IdempotencyRecord(models.Model):
 
     def __str__(self) -> str:
         return f"answer {self.status} of {self.created_at}"
+
+
+class MailState(models.TextChoices):
+    """`queued` until due, `sending` under a lease, then `sent`, or `failed` after a final refusal."""
+
+    QUEUED = "queued"
+    SENDING = "sending"
+    SENT = "sent"
+    FAILED = "failed"
+
+
+class QueuedMail(models.Model):
+    """One mail of a queue: the intent, committed with what caused it and sent by a worker (`core.outbox`).
+
+    It is written when it is sent, so no secret link lies in the database. A concrete model adds `kind` and
+    what the mail is about.
+    """
+
+    public_id = models.UUIDField(default=uuid7, unique=True, editable=False)
+    kind: models.Field[str, str]
+    to_address = models.CharField(max_length=254)
+    state = models.CharField(max_length=10, choices=MailState, default=MailState.QUEUED)
+    next_at = models.DateTimeField(db_default=Now())
+    lease_until = models.DateTimeField(null=True)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    # How many workers died with it in their hands.
+    kills = models.PositiveSmallIntegerField(default=0, db_default=0)
+    last_reply = models.CharField(max_length=300, blank=True)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    sent_at = models.DateTimeField(null=True)
+
+    class Meta:
+        abstract = True
+        constraints = [
+            models.CheckConstraint(condition=models.Q(state__in=MailState.values), name="%(class)s_state_known"),
+        ]
+        indexes = [
+            # Read by the clock.
+            models.Index(
+                fields=["next_at"],
+                condition=models.Q(state__in=[MailState.QUEUED, MailState.SENDING]),
+                name="%(class)s_open",
+            ),
+        ]
+
+    @property
+    def uid(self) -> str:
+        """Return the public id."""
+        raise NotImplementedError

@@ -1,3 +1,4 @@
+from accounts.models.account_mail import AccountMail, AccountMailKind
 from accounts.models.api_key import ApiKey, Scope
 from accounts.models.audit_entry import ActorKind, AuditEntry
 from accounts.models.invitation import Invitation
@@ -6,6 +7,8 @@ from accounts.models.publisher import Membership, Publisher, Role
 from accounts.models.user import User
 
 __all__ = [
+    "AccountMail",
+    "AccountMailKind",
     "ActorKind",
     "ApiKey",
     "AuditEntry",
