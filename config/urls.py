@@ -4,14 +4,15 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
+from accounts.doors.transactions import whole
 from config.api import api
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("api/v1/", api.urls),
     path("admin/", admin.site.urls),
-    path("account/", include("allauth.urls")),
-    path("account/api/", include("allauth.headless.urls")),
+    path("account/", include(whole("allauth.urls"))),
+    path("account/api/", include((whole("allauth.headless.urls"), "headless"))),
     path("", include("newsletters.web.urls")),
     # Answers 404 unless DEBUG is on.
     path("mail/", include("newsletters.demo.pages")),

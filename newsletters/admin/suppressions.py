@@ -10,8 +10,8 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from accounts.admin import BaseAdmin, JourneyForm
+from core.addresses import canonical
 from core.errors import CourantError
-from newsletters.audience.addresses import canonical
 from newsletters.audience.suppressing import suppress
 from newsletters.models import Suppression, SuppressionReason
 

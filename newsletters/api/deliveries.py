@@ -9,13 +9,13 @@ from pydantic import BaseModel, Field
 
 from accounts.access import ApiRequest
 from accounts.models import Scope
+from core.addresses import canonical
 from core.errors import InvalidError
 from newsletters.api import codes, visible
 from newsletters.api.contract import ListQuery, OldestFirstQuery, Page, SearchText, StrictQuery, contract, listed
 from newsletters.api.issues import find_issue
 from newsletters.api.output import Output
 from newsletters.api.router import Router
-from newsletters.audience.addresses import canonical
 from newsletters.delivery.message_ids import message_id
 from newsletters.models import Delivery
 

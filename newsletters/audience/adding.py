@@ -14,8 +14,8 @@ from django.db import transaction
 from django.db.models import Max
 from django.db.models.functions import Now
 
+from core.addresses import Address, canonical_reader
 from core.errors import ConflictError, CourantError
-from newsletters.audience.addresses import Address, canonical_reader
 from newsletters.audience.profile import checked_attributes, checked_name
 from newsletters.audience.subscribing import ACTIVE, CONFIRMATION_PAUSE, PENDING, UNSUBSCRIBED, checked_source
 from newsletters.models import (

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
 
+from core.addresses import canonical_reader
 from core.errors import InvalidError, invalid_field
-from newsletters.audience.addresses import canonical_reader
 from newsletters.audience.csv_file import Columns, Table
 from newsletters.audience.import_marks import BYTES, Marks
 from newsletters.audience.import_sql import NewReader

@@ -13,8 +13,8 @@ from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
+from core.addresses import Address, canonical_reader
 from core.errors import ConflictError, GoneError, NotFoundError, invalid_field
-from newsletters.audience.addresses import Address, canonical_reader
 from newsletters.audience.profile import checked_attributes, checked_name, has_control_character
 from newsletters.audience.suppressing import is_suppressed
 from newsletters.models import (

@@ -8,8 +8,8 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
 from accounts.models import Publisher
+from core.addresses import canonical
 from core.errors import ConflictError, InvalidError, NotFoundError, invalid_field
-from newsletters.audience.addresses import canonical
 from newsletters.models import Destination
 
 MOST_CONCURRENCY = 1_000

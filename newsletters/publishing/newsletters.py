@@ -10,8 +10,8 @@ from django.db.models import Exists, Model, OuterRef, QuerySet
 from django.db.models.functions import Now
 
 from accounts.models import Publisher
+from core.addresses import canonical
 from core.errors import ConflictError, InvalidError, NotFoundError, invalid_field
-from newsletters.audience.addresses import canonical
 from newsletters.models import (
     ConsentEvent,
     Delivery,

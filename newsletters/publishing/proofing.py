@@ -17,8 +17,8 @@ from email.policy import default
 from django.core.mail import EmailMessage
 from django.db import transaction
 
+from core.addresses import Address, canonical
 from core.errors import ConflictError, FieldError, InvalidError, invalid_field
-from newsletters.audience.addresses import Address, canonical
 from newsletters.audience.suppressing import is_suppressed
 from newsletters.delivery import notices
 from newsletters.delivery.backend import to_message

@@ -11,8 +11,8 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from accounts.models import Publisher
+from core.addresses import canonical
 from core.errors import NotFoundError, invalid_field
-from newsletters.audience.addresses import canonical
 from newsletters.delivery import notices
 from newsletters.models import Notice, NoticeKind, SenderIdentity
 

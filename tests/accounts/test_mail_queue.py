@@ -20,7 +20,8 @@ Kind = AccountMailKind
 
 def person(email: str = cast.EDITOR, *, verified: bool = False) -> tuple[User, EmailAddress]:
     user = cast.make_user(email)
-    return user, EmailAddress.objects.create(user=user, email=email, primary=True, verified=verified)
+    EmailAddress.objects.filter(user=user).update(verified=verified)
+    return user, EmailAddress.objects.get(user=user)
 
 
 def invite(address: str = cast.BORIS, **fields: Any) -> Invitation:

@@ -11,7 +11,7 @@ import pytest
 from django.test import Client
 from pytest_django import Settings
 
-from newsletters.audience.addresses import canonical
+from core.addresses import canonical
 from newsletters.demo import maildir, sample
 from newsletters.demo.steps import CaughtCount
 from newsletters.demo.terminal import equation, shortfall

@@ -5,9 +5,9 @@ import time
 import pytest
 from pytest_django.fixtures import Settings
 
+from core.addresses import canonical, canonical_reader
 from core.errors import InvalidError
 from core.tokens import address_digest
-from newsletters.audience.addresses import canonical, canonical_reader
 from newsletters.delivery.allow_list import is_allowed
 
 LABEL_63 = "a" * 63
