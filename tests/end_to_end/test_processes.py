@@ -44,7 +44,7 @@ def test_honcho_starts_everything_and_one_interrupt_ends_it(make_site: Callable[
 def test_a_worker_ends_at_the_first_sigterm(make_site: Callable[..., Site]) -> None:
     site = make_site("embedded")
     worker = site.start_worker()
-    wait_until(lambda: "Running dramatiq" in worker.program.tail(), "it starts", seconds=30)
+    wait_until(lambda: "restore_guard_adopted" in worker.program.tail(), "it starts", seconds=30)
     time.sleep(3)
     started = time.monotonic()
     assert worker.stop() == 0
