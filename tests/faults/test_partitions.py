@@ -40,6 +40,17 @@ def isolate(stage: Stage, network: Network, *, query: str = "") -> dict[str, Lin
     return links
 
 
+def cut_for(seconds: float, stage: Stage, link: Link, *, copies: int) -> None:
+    """Cut a link for so long, and check that nobody is lost and so many more mails at the most are doubled."""
+    stage.bound += copies
+    link.cut()
+    stage.rest(seconds=seconds)
+    link.mend()
+    found = stage.finish()
+    print(f"{found.dups} copies, {stage.bound} allowed")  # noqa: T201
+    found.require(dups=stage.bound)
+
+
 def test_f33_outcomes_in_memory_are_committed_when_their_leases_survive_a_partition(
     make_stage: Callable[..., Stage], network: Network
 ) -> None:
@@ -67,13 +78,7 @@ def test_f33_a_partition_that_outlasts_leases_and_connections_doubles_at_most_wh
 ) -> None:
     stage = make_stage(workers=1)
     database = isolate(stage, network, query=IMPATIENT)["DATABASE_URL"]
-    stage.bound += LANES
-    database.cut()
-    stage.rest(seconds=10)
-    database.mend()
-    found = stage.finish()
-    print(f"{found.dups} copies, {stage.bound} allowed")  # noqa: T201
-    found.require(dups=stage.bound)
+    cut_for(10, stage, database, copies=LANES)
 
 
 @pytest.mark.parametrize(("server", "copies"), [("EMAIL_URL", LANES), ("BROKER_URL", 0)])
@@ -82,13 +87,7 @@ def test_f34_a_partition_from_relay_or_broker_is_survived(
 ) -> None:
     stage = make_stage(workers=1)
     link = isolate(stage, network)[server]
-    stage.bound += copies
-    link.cut()
-    stage.rest(seconds=5)
-    link.mend()
-    found = stage.finish()
-    print(f"{found.dups} copies, {stage.bound} allowed")  # noqa: T201
-    found.require(dups=stage.bound)
+    cut_for(5, stage, link, copies=copies)
 
 
 def test_f34_a_partition_that_outlasts_the_time_out_at_the_dot_doubles_at_most_what_was_in_hand(
@@ -98,10 +97,4 @@ def test_f34_a_partition_that_outlasts_the_time_out_at_the_dot_doubles_at_most_w
     lanes = 4
     stage = make_stage(workers=1, DELIVERY_LANES=str(lanes), EMAIL_TIMEOUT="5", SMTP_PATIENCE_PERCENT="1")
     relay = isolate(stage, network)["EMAIL_URL"]
-    stage.bound += lanes
-    relay.cut()
-    stage.rest(seconds=9)
-    relay.mend()
-    found = stage.finish()
-    print(f"{found.dups} copies, {stage.bound} allowed")  # noqa: T201
-    found.require(dups=stage.bound)
+    cut_for(9, stage, relay, copies=lanes)
