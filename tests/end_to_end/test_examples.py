@@ -101,8 +101,9 @@ def test_the_typescript_example_is_typed_and_sends_an_issue(tmp_path: Path, site
     check(run("node", "built/send-issue.js", cwd=tmp_path, env=environment(site)), smtp_sink)
 
 
-def test_the_typescript_lock_names_no_registry() -> None:
-    assert "resolved" not in (EXAMPLES / "package-lock.json").read_text(encoding="utf-8")
+def test_the_typescript_lock_names_no_address() -> None:
+    # npm writes "funding" into a new lock, which nothing reads: take it out again.
+    assert "://" not in (EXAMPLES / "package-lock.json").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", SHOWN)
