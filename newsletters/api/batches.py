@@ -109,7 +109,7 @@ def create_many(request: ApiRequest, newsletter_id: str, body: BatchIn) -> Batch
     """
     if body.consent_source is not None:
         request.auth.require(Scope.SUBSCRIBERS_CONSENT)
-    newsletter = visible.find(visible.newsletters(request.auth), "nl", newsletter_id)
+    newsletter = visible.find_newsletter(request.auth, newsletter_id)
     candidates = [Candidate(one.address, one.name, one.attributes) for one in body.readers]
     stated = body.consent_source
     return BatchOut.of(add_many(newsletter, candidates, consent_source=stated or "API", confirmed=stated is not None))

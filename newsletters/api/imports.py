@@ -113,7 +113,7 @@ def create(
     `name` and all other columns become the reader's name and attributes. The file's form is checked before the
     answer (422 names the line); a worker then handles its rows. Follow it at the address in `Location`.
     """
-    newsletter = visible.find(visible.newsletters(request.auth), "nl", newsletter_id)
+    newsletter = visible.find_newsletter(request.auth, newsletter_id)
     check_media_type(request, "text/csv")
     digest = hashlib.sha256()
     with checked_upload(open_body(request, max_bytes=MAX_BYTES, observe=digest.update)) as upload:
@@ -132,7 +132,7 @@ def create(
 )
 def list_imports(request: ApiRequest, newsletter_id: str, query: Annotated[ListQuery, StrictQuery(...)]) -> ImportPage:
     """The newest first."""
-    newsletter = visible.find(visible.newsletters(request.auth), "nl", newsletter_id)
+    newsletter = visible.find_newsletter(request.auth, newsletter_id)
     rows = visible.imports(request.auth).filter(newsletter=newsletter)
     return listed(request, rows, query, ImportPage, ImportOut.of)
 

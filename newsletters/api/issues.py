@@ -159,7 +159,7 @@ def find_issue(request: ApiRequest, issue_id: str) -> Issue:
 )
 def list_issues(request: ApiRequest, newsletter_id: str, query: Annotated[IssueQuery, StrictQuery(...)]) -> IssuePage:
     """The newest first, without their bodies."""
-    newsletter = visible.find(visible.newsletters(request.auth), "nl", newsletter_id)
+    newsletter = visible.find_newsletter(request.auth, newsletter_id)
     rows = visible.issues(request.auth).filter(newsletter=newsletter).defer("body")
     if query.state:
         rows = rows.filter(state=query.state)
@@ -174,7 +174,7 @@ def list_issues(request: ApiRequest, newsletter_id: str, query: Annotated[IssueQ
 )
 def create(request: ApiRequest, newsletter_id: str, body: IssueIn) -> Status[IssueOut]:
     """A draft. Unknown merge tags, links that are neither http, https nor mailto, and the like are refused (422)."""
-    newsletter = visible.find(visible.newsletters(request.auth), "nl", newsletter_id)
+    newsletter = visible.find_newsletter(request.auth, newsletter_id)
     made = create_issue(newsletter, **body.model_dump(), created_by=request.auth.key.created_by)
     return Status(201, IssueOut.of(visible.issues(request.auth).get(pk=made.pk)))
 

@@ -132,11 +132,6 @@ class NewsletterPage(Page[NewsletterOut]):
     """A page of newsletters, the newest first."""
 
 
-def find_newsletter(request: ApiRequest, newsletter_id: str) -> Newsletter:
-    """Return the caller's newsletter. Raises NotFoundError."""
-    return visible.find(visible.newsletters(request.auth), "nl", newsletter_id)
-
-
 @router.get(
     "/newsletters",
     **contract(Scope.NEWSLETTERS_READ, NewsletterPage, *codes.LIST),
@@ -176,7 +171,7 @@ def create(request: ApiRequest, body: NewsletterIn) -> Status[NewsletterOut]:
 )
 def get_newsletter(request: ApiRequest, newsletter_id: str) -> NewsletterOut:
     """One newsletter with its sender identity."""
-    return NewsletterOut.of(find_newsletter(request, newsletter_id))
+    return NewsletterOut.of(visible.find_newsletter(request.auth, newsletter_id))
 
 
 @router.patch(
@@ -194,7 +189,9 @@ def update(request: ApiRequest, newsletter_id: str, body: NewsletterPatch) -> Ne
     """
     if "from_address" in body.model_fields_set:
         request.auth.require_publisher()
-    with unchanged(request, lambda: find_newsletter(request, newsletter_id), NewsletterOut.of) as newsletter:
+    with unchanged(
+        request, lambda: visible.find_newsletter(request.auth, newsletter_id), NewsletterOut.of
+    ) as newsletter:
         return NewsletterOut.of(update_newsletter(newsletter, **changes_of(body)))
 
 
@@ -206,7 +203,9 @@ def update(request: ApiRequest, newsletter_id: str, body: NewsletterPatch) -> Ne
 )
 def delete(request: ApiRequest, newsletter_id: str) -> Status[None]:
     """It disappears at once with its subscriptions and issues. 409 `newsletter_is_sending` while one is under way."""
-    found = unchanged(request, lambda: find_newsletter(request, newsletter_id), NewsletterOut.of, lock=hold_to_delete)
+    found = unchanged(
+        request, lambda: visible.find_newsletter(request.auth, newsletter_id), NewsletterOut.of, lock=hold_to_delete
+    )
     with found as newsletter:
         delete_newsletter(newsletter)
     return Status(204, None)

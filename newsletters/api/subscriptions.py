@@ -103,7 +103,7 @@ def create(request: ApiRequest, newsletter_id: str, body: SubscriptionIn) -> Sta
     """
     if body.consent_source is not None:
         request.auth.require(Scope.SUBSCRIBERS_CONSENT)
-    newsletter = visible.find(visible.newsletters(request.auth), "nl", newsletter_id)
+    newsletter = visible.find_newsletter(request.auth, newsletter_id)
     here = visible.subscriptions(request.auth).filter(newsletter=newsletter)
     facts = body.model_dump() | {"consent_source": body.consent_source or "API"}
     made, is_new = enter(newsletter, **facts, confirmed=body.consent_source is not None)
@@ -120,7 +120,7 @@ def list_subscriptions(
     request: ApiRequest, newsletter_id: str, query: Annotated[SubscriptionQuery, StrictQuery(...)]
 ) -> SubscriptionPage:
     """The newest first, with the readers."""
-    newsletter = visible.find(visible.newsletters(request.auth), "nl", newsletter_id)
+    newsletter = visible.find_newsletter(request.auth, newsletter_id)
     rows = visible.subscriptions(request.auth).filter(newsletter=newsletter)
     if query.state:
         rows = rows.filter(state=query.state)

@@ -114,6 +114,11 @@ def find(rows: QuerySet[M], prefix: str, public_id: str) -> M:
     return row
 
 
+def find_newsletter(principal: Principal, public_id: str) -> Newsletter:
+    """Return the newsletter with a public id such as "nl_01k…". Raises NotFoundError."""
+    return find(newsletters(principal), "nl", public_id)
+
+
 def find_delivery(principal: Principal, public_id: str) -> Delivery:
     """Return the delivery with a public id such as "dlv_mfrgg…". Raises NotFoundError."""
     head, _, sealed = public_id.partition("_")
