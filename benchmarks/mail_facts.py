@@ -14,11 +14,11 @@ import django
 django.setup()
 
 from django.conf import settings  # noqa: E402  # models need the settings first
-from django.utils.timezone import now  # noqa: E402
+from django.utils.timezone import now  # noqa: E402  # after django.setup()
 
-from newsletters.delivery.compose import Purpose, Recipient  # noqa: E402
-from newsletters.models import Issue, Subscription  # noqa: E402
-from newsletters.publishing.freezing import template_for  # noqa: E402
+from newsletters.delivery.compose import Purpose, Recipient  # noqa: E402  # after django.setup()
+from newsletters.models import Issue, Subscription  # noqa: E402  # after django.setup()
+from newsletters.publishing.freezing import template_for  # noqa: E402  # after django.setup()
 
 SAMPLE = 1_000
 

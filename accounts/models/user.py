@@ -32,7 +32,7 @@ class User(AbstractUser):
 
     username = None  # type: ignore[assignment]  # Django's documented way to drop the inherited field
     first_name = None  # type: ignore[assignment]  # one name field fits every culture
-    last_name = None  # type: ignore[assignment]
+    last_name = None  # type: ignore[assignment]  # the same
     name = models.CharField(max_length=100, blank=True)
     email = models.EmailField(max_length=254, unique=True)
 

@@ -32,7 +32,7 @@ IDEMPOTENCY_HEADER = OFFERED | {"required": True}
 
 def answers_once_itself(view: Callable[..., Any]) -> Callable[..., Any]:
     """Mark an endpoint that reads its body before the transaction begins and calls `once` then."""
-    view.answers_once_itself = True  # type: ignore[attr-defined]
+    view.answers_once_itself = True  # type: ignore[attr-defined]  # a mark on a function
     return view
 
 

@@ -86,7 +86,7 @@ def unchanged(
 
 
 def _lock(row: Model) -> None:
-    type(row)._base_manager.select_for_update(no_key=True).filter(pk=row.pk).values_list("pk").first()  # noqa: SLF001
+    type(row)._base_manager.select_for_update(no_key=True).filter(pk=row.pk).values_list("pk").first()  # noqa: SLF001  # Django's documented manager that filters nothing
 
 
 def _names(header: str, etag: str) -> bool:

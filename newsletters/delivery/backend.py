@@ -85,7 +85,7 @@ def to_message(mail: Mail) -> EmailMultiAlternatives:
     if html is not None:
         message.attach_alternative(html.get_content(), "text/html")
     # Anymail's name for the envelope sender; other backends ignore it.
-    message.envelope_sender = mail.envelope_sender  # type: ignore[attr-defined]
+    message.envelope_sender = mail.envelope_sender  # type: ignore[attr-defined]  # as above
     return message
 
 

@@ -80,7 +80,7 @@ class Reply:
 
     @property
     def positive(self) -> bool:
-        return 200 <= self.code <= 299  # noqa: PLR2004
+        return 200 <= self.code <= 299  # noqa: PLR2004  # the range is its own name
 
 
 # Not frozen: one is made for every mail, and freezing triples the cost.

@@ -80,7 +80,7 @@ def _look(check: Check, terms: Terms) -> list[Finding]:
         with _brief_statements(check):
             # One by one: what was found before a crash is kept.
             for finding in check.look(terms):
-                found.append(finding)  # noqa: PERF402
+                found.append(finding)  # noqa: PERF402  # as above
     except OperationalError as failure:
         if getattr(failure.__cause__, "sqlstate", None) == QUERY_CANCELED:
             found.append(note(f"{check.name}_not_checked", "Not checked: the database took too long to answer."))

@@ -61,10 +61,10 @@ class Delivery(models.Model):
     uncertain_outcomes = models.PositiveSmallIntegerField(db_default=0)
     uncertain = models.BooleanField(db_default=False)
     reason = models.CharField(max_length=40, null=True)  # noqa: DJ001  # null keeps a million rows small
-    reply_phase = models.CharField(max_length=10, null=True)  # noqa: DJ001
+    reply_phase = models.CharField(max_length=10, null=True)  # noqa: DJ001  # the same
     reply_code = models.PositiveSmallIntegerField(null=True)
-    reply_status = models.CharField(max_length=11, null=True)  # noqa: DJ001
-    reply_text = models.CharField(max_length=500, null=True)  # noqa: DJ001
+    reply_status = models.CharField(max_length=11, null=True)  # noqa: DJ001  # the same
+    reply_text = models.CharField(max_length=500, null=True)  # noqa: DJ001  # the same
     merge = models.JSONField(null=True)
     created_at = models.DateTimeField(db_default=Now())
     settled_at = models.DateTimeField(null=True)

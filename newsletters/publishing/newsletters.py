@@ -139,7 +139,7 @@ def _delete_in_batches(rows: QuerySet[Any]) -> int:
     model: type[Model] = rows.model
     removed = 0
     while batch := list(rows.order_by("pk").values_list("pk", flat=True)[:PURGE_BATCH]):
-        removed += model._base_manager.filter(pk__in=batch)._raw_delete("default")  # noqa: SLF001
+        removed += model._base_manager.filter(pk__in=batch)._raw_delete("default")  # noqa: SLF001  # deletes by key alone
     return removed
 
 

@@ -10,7 +10,7 @@ from inscriptis.html_properties import Display, WhiteSpace
 from inscriptis.model.config import ParserConfig
 from inscriptis.model.html_element import HtmlElement
 from lxml import html as lxml_html  # type: ignore[import-untyped]  # lxml carries no types
-from lxml.etree import tostring  # type: ignore[import-untyped]
+from lxml.etree import tostring  # type: ignore[import-untyped]  # lxml carries no types
 
 _STYLES = CSS_PROFILES["strict"] | {
     "blockquote": HtmlElement(display=Display.block, margin_before=1, margin_after=1, padding_inline=4),
