@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from django.conf import settings
 
-from newsletters.delivery.allow_list import is_allowed
+from core.allow_list import is_allowed
 from newsletters.delivery.dialects import Claimed, Settlement
 from newsletters.delivery.ledger import GateAnswer
 from newsletters.delivery.outcomes import close, park, release

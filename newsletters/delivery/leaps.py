@@ -25,9 +25,11 @@ from django.db.models import (
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Cast, Now
 
-from newsletters.delivery.notices import BACK_OFF, RELAY_PAUSE, lease_of_a_notice
+from accounts.models import AccountMail
+from core.models import MailState
+from core.outbox import BACK_OFF, RELAY_PAUSE, lease_of_a_mail
 from newsletters.delivery.replies import JITTER, SCHEDULE
-from newsletters.models import ActiveCourier, Delivery, DeliveryState, Destination, Issue, Notice, NoticeState
+from newsletters.models import ActiveCourier, Delivery, DeliveryState, Destination, Issue, Notice
 
 log = structlog.get_logger(__name__)
 
@@ -38,7 +40,7 @@ _AT_ONCE = Value(timedelta(0), output_field=DurationField())
 
 
 def pull_back() -> None:
-    """Bring the times of open deliveries and notices, of their issues, destinations and couriers, within reach."""
+    """Bring the times of open deliveries and mails, of their issues, destinations and couriers, within reach."""
     # Issues before deliveries, as everybody locks them.
     for name in PAST:
         _bring(_UNDER_WAY, name, _AT_ONCE)
@@ -48,8 +50,9 @@ def pull_back() -> None:
     queued = _bring(deliveries.filter(state=DeliveryState.QUEUED), "next_at", _longest_wait())
     log.warning("database_clock_leapt_back", leased=leased, queued=queued)
     _bring(Destination.objects.all(), "closed_until", _closure())
-    _bring(Notice.objects.filter(state=NoticeState.SENDING), "lease_until", lease_of_a_notice())
-    _bring(Notice.objects.filter(state=NoticeState.QUEUED), "next_at", _longest_pause())
+    for mails in (Notice.objects.all(), AccountMail.objects.all()):
+        _bring(mails.filter(state=MailState.SENDING), "lease_until", lease_of_a_mail())
+        _bring(mails.filter(state=MailState.QUEUED), "next_at", _longest_pause())
     # Those who live write themselves down again at their next beat.
     ActiveCourier.objects.filter(seen_at__gt=Now()).delete()
 

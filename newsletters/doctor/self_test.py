@@ -13,7 +13,7 @@ from email.utils import format_datetime, localtime
 
 from django.conf import settings
 
-from newsletters.delivery.allow_list import is_allowed
+from core.allow_list import is_allowed
 from newsletters.delivery.compose import Mail
 from newsletters.delivery.replies import Outcome, Verdict
 from newsletters.delivery.smtp import RelayFaultError

@@ -15,6 +15,7 @@ from django.db.models.functions import Now
 from pytest_django.fixtures import Settings
 
 from core.errors import InvalidError
+from core.outbox import MAX_ATTEMPTS
 from core.tokens import open_token
 from newsletters.audience.subscribing import confirm, subscribe
 from newsletters.delivery import notices
@@ -165,7 +166,7 @@ def test_a_temporary_refusal_is_tried_again_until_the_tenth_time(
 ) -> None:
     failing(settings, monkeypatch, on_send=error)
     notice = pending()
-    for attempt in range(1, notices.MAX_ATTEMPTS):
+    for attempt in range(1, MAX_ATTEMPTS):
         notice = send(notice)
         assert (notice.state, notice.attempts, notice.lease_until) == (NoticeState.QUEUED, attempt, None)
         assert notices.due_ids(10) == []
@@ -178,7 +179,7 @@ def test_a_temporary_refusal_is_tried_again_until_the_tenth_time(
 def test_an_unreachable_relay_counts_as_no_attempt(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     failing(settings, monkeypatch, on_open=ConnectionRefusedError())
     notice = pending()
-    for _ in range(notices.MAX_ATTEMPTS + 1):
+    for _ in range(MAX_ATTEMPTS + 1):
         notice = send(notice)
         Notice.objects.update(next_at=Now())
     assert (notice.state, notice.attempts) == (NoticeState.QUEUED, 0)
@@ -218,7 +219,7 @@ def test_a_notice_whose_worker_died_is_due_again_after_its_lease() -> None:
 def test_a_notice_that_killed_three_workers_fails_and_says_so() -> None:
     notice = pending()
     for kills in range(3):
-        assert notices._claim(notice.pk) is not None
+        assert notices.OUTBOX.claim(notice.pk) is not None
         assert Notice.objects.get().kills == kills
         Notice.objects.update(lease_until=Now() - timedelta(seconds=1))
     failed = send(notice)

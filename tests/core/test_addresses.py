@@ -6,9 +6,9 @@ import pytest
 from pytest_django.fixtures import Settings
 
 from core.addresses import canonical, canonical_reader
+from core.allow_list import is_allowed
 from core.errors import InvalidError
 from core.tokens import address_digest
-from newsletters.delivery.allow_list import is_allowed
 
 LABEL_63 = "a" * 63
 
