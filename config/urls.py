@@ -10,6 +10,7 @@ from config.api import api
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("api/v1/", api.urls),
+    path("admin/", include("accounts.doors.admin_door")),
     path("admin/", admin.site.urls),
     path("account/", include(whole("allauth.urls"))),
     path("account/api/", include((whole("allauth.headless.urls"), "headless"))),

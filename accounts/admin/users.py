@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.utils import unquote
 from django.contrib.auth import admin as auth_admin
 from django.contrib.auth import forms as auth_forms
-from django.http import HttpRequest
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 
-from accounts.models import Membership, User
+from accounts.audit import person, record
+from accounts.mailing import queue
+from accounts.models import AccountMailKind, Membership, User
 
 
 class NewUserForm(auth_forms.AdminUserCreationForm[User]):
@@ -54,6 +60,19 @@ class UserAdmin(auth_admin.UserAdmin[User]):
         super().save_model(request, obj, form, change)
         if "email" in form.changed_data:
             obj.vouch_for_address()
+
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:  # noqa: A002  # Django's name
+        """Set somebody's password: they are told, and it is on record; one's own is changed where everybody's is."""
+        user = self.get_object(request, unquote(id))
+        if user == request.user:
+            return redirect("account_change_password")
+        with transaction.atomic():
+            response = super().user_change_password(request, id, form_url)
+            if user is not None and response.status_code == HTTPStatus.FOUND:
+                queue(AccountMailKind.SECURITY_NOTICE, to=user.email, user=user, detail={"event": "password_set"})
+                who = person(request)
+                record("password.set", actor=who, publisher_id=None, object_type="user", object_id=user.email)
+        return response
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return request.user.is_active and request.user.is_superuser

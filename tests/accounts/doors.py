@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
+from allauth.mfa.totp.internal.auth import TOTP, format_hotp_value, generate_totp_secret, hotp_value
 from django.core.cache import cache
 from django.test import Client
 from django.urls import reverse
 
+from accounts.models import User
 from tests import cast
 
 ZOE = "zoe@example.org"
@@ -57,3 +60,16 @@ class App:
 
     def post(self, path: str, **data: Any) -> Any:
         return self.call("POST", path, data)
+
+
+def make_totp(user: User) -> str:
+    """Give the user an authenticator app; return its secret."""
+    secret = str(generate_totp_secret())
+    TOTP.activate(user, secret)
+    return secret
+
+
+def code_of(secret: str, *, steps: int = 0) -> str:
+    """Return the code that the app shows now, or so many times 30 s later."""
+    counter = int(time.time()) // 30 + steps
+    return str(format_hotp_value(hotp_value(secret, counter)))

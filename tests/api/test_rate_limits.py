@@ -136,7 +136,7 @@ def test_no_limit_costs_no_statement_and_shows_no_header(
 def test_health_and_pages_are_not_counted(limits: None) -> None:
     client = Client()
     assert {client.get("/healthz", REMOTE_ADDR="198.51.100.7").status_code for _ in range(5)} == {200}
-    assert {client.get("/admin/login/", REMOTE_ADDR="198.51.100.7").status_code for _ in range(5)} == {200}
+    assert {client.get("/account/login/", REMOTE_ADDR="198.51.100.7").status_code for _ in range(5)} == {200}
 
 
 def test_a_database_that_is_away_is_503(limits: None, monkeypatch: pytest.MonkeyPatch) -> None:

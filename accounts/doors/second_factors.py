@@ -1,0 +1,54 @@
+"""The adapter for second factors: what django-allauth's MFA asks Courant to decide."""
+
+from __future__ import annotations
+
+import base64
+import functools
+from urllib.parse import urlsplit
+
+from allauth.mfa.adapter import DefaultMFAAdapter
+from allauth.mfa.models import Authenticator
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from django.conf import settings
+
+from accounts.doors.second_factor_rule import FACTORS, must_have_one
+from core.tokens import derive_key
+
+PURPOSE = "second-factor"
+
+
+class UnreadableSecretError(Exception):
+    """None of SIGNING_KEYS is the one that a stored secret was encrypted with."""
+
+
+class SecondFactorAdapter(DefaultMFAAdapter):  # type: ignore[misc]  # django-allauth ships no types
+    """Secrets lie encrypted in the database, and passkeys are bound to the site's public address."""
+
+    def encrypt(self, text: str) -> str:
+        """Return the secret under the first of SIGNING_KEYS, so that a copy of the database makes no codes."""
+        return _box(tuple(settings.SIGNING_KEYS)).encrypt(text.encode()).decode()
+
+    def decrypt(self, encrypted_text: str) -> str:
+        """Return a secret that any of SIGNING_KEYS encrypted. Raises UnreadableSecretError."""
+        try:
+            return _box(tuple(settings.SIGNING_KEYS)).decrypt(encrypted_text.encode()).decode()
+        except InvalidToken as error:
+            raise UnreadableSecretError("Put the key that was removed from SIGNING_KEYS back in.") from error
+
+    def can_delete_authenticator(self, authenticator: Authenticator) -> bool:
+        """Say whether somebody who must have a second factor keeps one."""
+        others = Authenticator.objects.filter(user_id=authenticator.user_id, type__in=FACTORS)
+        last = authenticator.type in FACTORS and not others.exclude(pk=authenticator.pk).exists()
+        return not (last and must_have_one(authenticator.user))
+
+    def get_public_key_credential_rp_entity(self) -> dict[str, str]:
+        """Name the site by BASE_URL (WebAuthn, 5.4.2): a passkey must not depend on what a request says."""
+        return {"id": urlsplit(settings.BASE_URL).hostname or "localhost", "name": self._get_site_name()}
+
+    def _get_site_name(self) -> str:
+        return str(settings.MFA_TOTP_ISSUER)
+
+
+@functools.lru_cache(maxsize=8)
+def _box(masters: tuple[str, ...]) -> MultiFernet:
+    return MultiFernet(Fernet(base64.urlsafe_b64encode(derive_key(PURPOSE, master))) for master in masters)
