@@ -22,6 +22,7 @@ from django.db.models.functions import Now
 from accounts import audit
 from accounts.audit import Actor
 from accounts.models import ApiKey, Publisher, Scope, User
+from accounts.people.telling import tell
 from core.errors import InvalidError, UnauthenticatedError, invalid_field
 
 PREFIX_LENGTH = 8
@@ -71,6 +72,7 @@ def create_key(
     )
     key.refresh_from_db()
     _record(key, "api_key.created", actor, scopes=wanted, **(limits or {}))
+    tell("api_key_created", publisher, actor=actor, about=created_by, key=name)
     return key, f"crnt_{prefix}_{secret}"
 
 
@@ -106,6 +108,7 @@ def revoke(key: ApiKey, *, actor: Actor | None = None) -> None:
     """Make a key worthless from its next use on; revoking twice keeps the first time."""
     if ApiKey.objects.filter(pk=key.pk, revoked_at__isnull=True).update(revoked_at=Now()):
         _record(key, "api_key.revoked", actor)
+        tell("api_key_revoked", key.publisher, actor=actor, about=key.created_by, key=key.name)
 
 
 def _record(key: ApiKey, action: str, actor: Actor | None, **detail: Any) -> None:

@@ -15,13 +15,11 @@ from django.db import models
 from django.http import HttpRequest, HttpResponse
 from django.utils.functional import cached_property
 from django.utils.text import capfirst
-from pydantic_core import PydanticCustomError
 
 from accounts.admin.steps import Step, run_step
 from accounts.audit import Actor, person
+from accounts.forms import CarriesOut
 from accounts.models import Membership, Role, User
-from core.errors import CourantError
-from core.text_types import one_line
 
 M = TypeVar("M", bound=models.Model)
 COUNT_LIMIT = 10_000
@@ -44,8 +42,8 @@ class CappedPaginator(_Paginator):
         return int(rows.order_by()[:COUNT_LIMIT].count())
 
 
-class JourneyForm(forms.ModelForm[M], Generic[M]):
-    """A form that is saved by a journey's function, whose refusals appear next to the fields.
+class JourneyForm(CarriesOut, forms.ModelForm[M], Generic[M]):
+    """A form of the admin that is saved by a journey's function.
 
     Subclasses override `carry_out`; `user` is who asks, `actor` the same for the audit log.
     """
@@ -59,35 +57,8 @@ class JourneyForm(forms.ModelForm[M], Generic[M]):
 
     def full_clean(self) -> None:
         super().full_clean()
-        if not self.is_bound:
-            return
-        self._refuse_line_breaks()
-        if self.errors:
-            return
-        try:
-            self.instance = self.carry_out()
-        except CourantError as error:
-            self.show(error)
-
-    def _refuse_line_breaks(self) -> None:
-        # A forged request can put them where the page has a single line, and names become header lines.
-        for name, field in self.fields.items():
-            value = self.cleaned_data.get(name)
-            if not isinstance(value, str) or isinstance(field.widget, forms.Textarea):
-                continue
-            try:
-                one_line(value)
-            except PydanticCustomError as error:
-                self.add_error(name, error.message())
-
-    def show(self, error: CourantError) -> None:
-        """Put each part of a refusal at the field it names, everything else on top."""
-        for part in error.errors:
-            field = part.pointer.strip("/").partition("/")[0]
-            line = f"Line {part.line}: " if part.line is not None else ""
-            self.add_error(field if field in self.fields else None, line + part.detail)
-        if not error.errors:
-            self.add_error(None, error.detail)
+        if self.is_bound and not self.errors:
+            self.instance = self.outcome
 
     def save(self, commit: bool = True) -> M:
         return self.instance

@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models.functions import Now
 
 from core.public_ids import encode, uuid7
+from core.tokens import seal_id
 
 
 def validate_time_zone(value: str) -> None:
@@ -63,3 +64,7 @@ class Membership(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} is {self.role} of {self.publisher}"
+
+    @property
+    def uid(self) -> str:
+        return f"mem_{seal_id('member', self.pk)}"

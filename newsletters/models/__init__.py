@@ -4,6 +4,7 @@ from newsletters.models.delivery import Delivery, DeliveryState
 from newsletters.models.destination import Destination
 from newsletters.models.issue import BodyFormat, Edition, Issue, IssueState
 from newsletters.models.key_limit import KeyLimit
+from newsletters.models.member_limit import InvitationLimit, MemberLimit
 from newsletters.models.newsletter import Newsletter, OnUncertain, OptIn
 from newsletters.models.notice import Notice, NoticeKind, NoticeState
 from newsletters.models.sender import SenderIdentity, SenderPace
@@ -22,9 +23,11 @@ __all__ = [
     "Import",
     "ImportPart",
     "ImportRowError",
+    "InvitationLimit",
     "Issue",
     "IssueState",
     "KeyLimit",
+    "MemberLimit",
     "Newsletter",
     "Notice",
     "NoticeKind",
