@@ -5,6 +5,7 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 
 from accounts.doors.transactions import whole
+from accounts.web.profile import overview, profile
 from config.api import api
 
 urlpatterns = [
@@ -12,6 +13,8 @@ urlpatterns = [
     path("api/v1/", api.urls),
     path("admin/", include("accounts.doors.admin_door")),
     path("admin/", admin.site.urls),
+    path("account/", overview, name="account_overview"),
+    path("account/profile/", profile, name="account_profile"),
     path("account/", include(whole("allauth.urls"))),
     path("account/api/", include((whole("allauth.headless.urls"), "headless"))),
     path("", include("newsletters.web.urls")),

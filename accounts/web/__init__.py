@@ -1,0 +1,1 @@
+"""Pages for people: their account, and the publishers they belong to."""
