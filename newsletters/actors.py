@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable
 
 import dramatiq
 
-from accounts import journal
+from accounts import journal, mailing
 from core.clock import Question
 from core.doorbell import Bell
 from core.idempotency import forget_old
 from core.rate_limit import forget_idle
 from newsletters.audience import importing
-from newsletters.delivery import couriers, destinations, leaps, notices, rescue, retention
+from newsletters.delivery import couriers, destinations, leaps, notices, rescue, restore_watch, retention
 from newsletters.models import NoticeKind
 from newsletters.publishing import fan_out as fanning_out
 from newsletters.publishing import newsletters, sending
@@ -25,6 +25,7 @@ BULK, TRANSACTIONAL = "bulk", "transactional"
 # A thread that comes free takes the lowest number first: a confirmation waits behind nobody's list.
 FIRST, LAST = 0, 10
 NOTICES_AT_ONCE = 50
+ACCOUNT_MAILS_AT_ONCE = 50
 PURGES_AT_ONCE = 5
 
 
@@ -83,6 +84,12 @@ def send_proof(notice_id: int) -> None:
     notices.send(notice_id, composers=COMPOSERS)
 
 
+@dramatiq.actor(queue_name=TRANSACTIONAL, priority=FIRST)
+def send_account_mail(account_mail_id: int) -> None:
+    """Send a mail about somebody's account."""
+    mailing.send(account_mail_id, guard=restore_watch)
+
+
 _BY_KIND = {
     NoticeKind.CONFIRMATION: send_confirmation,
     NoticeKind.SENDER_VERIFICATION: send_sender_verification,
@@ -110,6 +117,7 @@ QUESTIONS = [
     Question(_ring(start_issue, sending.due_issues)),
     Question(_ring(fan_out, fanning_out.issues_to_fan_out)),
     Question(_ring(deliver, rescue.issues_with_due_rows)),
+    Question(_ring(send_account_mail, lambda: mailing.due_ids(ACCOUNT_MAILS_AT_ONCE)), again=5.0),
     Question(_notices, again=5.0),
     Question(_quietly(rescue.finish_issues)),
     Question(_quietly(rescue.sweep_cancelled), every=1.0),
@@ -120,6 +128,7 @@ QUESTIONS = [
     Question(_quietly(forget_idle), every=60.0),
     Question(_quietly(journal.forget_old), every=5.0),
     Question(_quietly(destinations.forget_unused), every=600.0),
+    Question(_quietly(mailing.forget_old), every=600.0),
     Question(_ring(purge_newsletter, lambda: newsletters.due_for_purge(PURGES_AT_ONCE)), every=10.0),
     # The actor looks for what is due: with many issues that takes longer than the clock may wait.
     Question(_ring(archive_issues, retention.oldest_issue), every=120.0),

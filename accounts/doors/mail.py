@@ -1,4 +1,7 @@
-"""The mail of django-allauth's adapter: every mail becomes a row, and nothing is ever sent in a request."""
+"""The mail of django-allauth's adapter: every mail becomes a row, and nothing is ever sent in a request.
+
+And what its links are worth, which a password or their use ends.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,10 @@ from allauth.account import app_settings
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.models import EmailAddress, EmailConfirmationHMAC
 from allauth.core.internal.httpkit import HTTP_USER_AGENT_MAX_LENGTH
+from django.db import transaction
 from django.http import HttpRequest
 
+from accounts.links import end_links
 from accounts.mailing import queue
 from accounts.models import AccountMailKind, User
 from core.client_address import client_address
@@ -19,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 
 class QueuedMailMixin(DefaultAccountAdapter):  # type: ignore[misc]  # django-allauth ships no types
-    """What the adapter does instead of sending."""
+    """What the adapter does instead of sending, and to links that were sent."""
 
     def send_confirmation_mail(
         self, request: HttpRequest, emailconfirmation: EmailConfirmationHMAC, signup: bool
@@ -46,6 +51,18 @@ class QueuedMailMixin(DefaultAccountAdapter):  # type: ignore[misc]  # django-al
             **{name: str(value) for name, value in (context or {}).items()},
         }
         queue(AccountMailKind.SECURITY_NOTICE, to=to, user=user, detail=detail)
+
+    def set_password(self, user: User, password: str) -> None:
+        """Set a password; no link that was mailed before outlives it."""
+        with transaction.atomic():
+            super().set_password(user, password)
+            end_links(user)
+
+    def confirm_email(self, request: HttpRequest, email_address: EmailAddress) -> bool:
+        """Verify an address, unless its link was used or ended a moment ago."""
+        with transaction.atomic():
+            rows = EmailAddress.objects.select_for_update().filter(pk=email_address.pk, verified=False)
+            return rows.first() is not None and bool(super().confirm_email(request, email_address))
 
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
         """Refuse what is left: mails with codes and to unknown addresses, which the settings turn off."""

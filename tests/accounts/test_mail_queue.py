@@ -1,42 +1,21 @@
 from __future__ import annotations
 
-from typing import Any
+from datetime import timedelta
 
 import pytest
-from allauth.account.models import EmailAddress, EmailConfirmationHMAC
+from allauth.account.models import EmailConfirmationHMAC
 from django.core import mail
 from django.db import IntegrityError, connection, transaction
-from django.http import HttpRequest
-from django.test import RequestFactory
+from django.db.models.functions import Now
 
-from accounts.doors.adapter import AccountAdapter
-from accounts.mailing import password_mark, queue
-from accounts.models import AccountMail, AccountMailKind, Invitation, Role, User
+from accounts.links import password_mark
+from accounts.mailing import due_ids, forget_old, queue
+from accounts.models import AccountMail, AccountMailKind
+from core.models import MailState
 from tests import cast
+from tests.accounts.mail_acts import Kind, adapter, invite, person, request
 
 pytestmark = [pytest.mark.django_db, pytest.mark.dialects]
-Kind = AccountMailKind
-
-
-def person(email: str = cast.EDITOR, *, verified: bool = False) -> tuple[User, EmailAddress]:
-    user = cast.make_user(email)
-    EmailAddress.objects.filter(user=user).update(verified=verified)
-    return user, EmailAddress.objects.get(user=user)
-
-
-def invite(address: str = cast.BORIS, **fields: Any) -> Invitation:
-    defaults: dict[str, Any] = {"publisher": cast.make_publisher(), "role": Role.EDITOR}
-    return Invitation.objects.create(address=address, expires_at="2100-01-01T00:00:00Z", **(defaults | fields))
-
-
-def request() -> HttpRequest:
-    return RequestFactory().get("/", headers={"User-Agent": "Lynx"})
-
-
-def adapter() -> AccountAdapter:
-    made = AccountAdapter()
-    made.request = request()
-    return made
 
 
 @pytest.mark.parametrize("kind", [kind for kind in Kind if kind != Kind.ADDRESS_TAKEN])
@@ -110,3 +89,39 @@ def test_the_mails_about_an_account_go_with_it() -> None:
     queue(Kind.VERIFY_ADDRESS, to=user.email, user=user, email_address=address)
     user.delete()
     assert not AccountMail.objects.exists()
+
+
+def test_whoever_asks_again_gets_the_mail_that_still_waits_at_once() -> None:
+    user, address = person()
+    for again in range(2):
+        reset = queue(Kind.RESET_PASSWORD, to=user.email, user=user)
+        row = queue(Kind.VERIFY_ADDRESS, to=user.email, user=user, email_address=address)
+        assert AccountMail.objects.count() == 2
+        assert set(due_ids(10)) == {reset.pk, row.pk}, again
+        AccountMail.objects.update(next_at=Now() + timedelta(hours=12))
+
+
+def test_mails_that_differ_or_are_under_way_are_queued_beside() -> None:
+    user, _ = person()
+    first = queue(Kind.RESET_PASSWORD, to=user.email, user=user)
+    user.set_password("another long pass phrase")
+    second = queue(Kind.RESET_PASSWORD, to=user.email, user=user)
+    AccountMail.objects.update(state=MailState.SENDING)
+    third = queue(Kind.RESET_PASSWORD, to=user.email, user=user)
+    notices = [queue(Kind.SECURITY_NOTICE, to=user.email, user=user, detail={"event": "x"}) for _ in range(2)]
+    assert len({first.pk, second.pk, third.pk, *(notice.pk for notice in notices)}) == 5
+
+
+def test_mails_are_forgotten_30_days_after_they_ended() -> None:
+    fields = {"kind": Kind.ADDRESS_TAKEN, "to_address": cast.ADA}
+    old, new = Now() - timedelta(days=31), Now() - timedelta(days=29)
+    kept = [
+        AccountMail.objects.create(**fields, state=state, created_at=old, sent_at=sent_at)
+        for state, sent_at in (("queued", None), ("sending", None), ("sent", new))
+    ]
+    kept.append(AccountMail.objects.create(**fields, state="failed", created_at=new))
+    for state, sent_at in (("sent", old), ("failed", None)):
+        AccountMail.objects.create(**fields, state=state, created_at=old, sent_at=sent_at)
+    assert forget_old() == 2
+    assert set(AccountMail.objects.values_list("pk", flat=True)) == {row.pk for row in kept}
+    assert forget_old() == 0

@@ -20,6 +20,7 @@ ACTORS = {
     "fan_out",
     "import_subscribers",
     "purge_newsletter",
+    "send_account_mail",
     "send_confirmation",
     "send_proof",
     "send_sender_verification",
