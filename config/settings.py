@@ -68,7 +68,14 @@ DATABASES = {"default": _database}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Counts that all processes share, such as failed log-ins.
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "core_cache"}}
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "LOCATION": "core_cache",
+        # With more entries a third is forgotten, and Django's 300 would soon be filled by whoever wants that.
+        "OPTIONS": {"MAX_ENTRIES": 20_000},
+    }
+}
 
 BROKER_URL = _reader.read("BROKER_URL", env.parse_broker_url, "memory://")
 WORKER_PROCESSES = _reader.whole("WORKER_PROCESSES", 2, most=64)
@@ -159,6 +166,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "allauth.usersessions.middleware.UserSessionsMiddleware",
     "accounts.doors.second_factor_rule.SecondFactorMiddleware",
+    "accounts.doors.limits.RetryAfterMiddleware",
 ]
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
@@ -178,6 +186,8 @@ TEMPLATES = [
 ]
 AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+# In the session, not in a cookie of their own.
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "account_login"
@@ -197,8 +207,17 @@ ACCOUNT_SIGNUP_FORM_CLASS = "accounts.doors.forms.SignUpFields"
 ACCOUNT_EMAIL_VERIFICATION = "mandatory"
 ACCOUNT_EMAIL_CONFIRMATION_EXPIRE_DAYS = 3
 ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
-# Or strangers could make us mail anybody.
-ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
+# The adapter is told of resets for addresses without an account, and mails nothing: both ways do the same work.
+ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = True
+# A key is an e-mail address or, for codes of second factors, a user.
+ACCOUNT_RATE_LIMITS = {
+    "login": "20/m/ip",
+    "login_failed": "20/m/ip,5/m/key",
+    "signup": "20/m/ip",
+    "reset_password": "20/m/ip,3/10m/key",
+    "reset_password_from_key": "20/m/ip",
+    "confirm_email": "1/3m/key",
+}
 ACCOUNT_EMAIL_NOTIFICATIONS = True
 # One address a person: a new one takes its place when it is verified.
 ACCOUNT_CHANGE_EMAIL = True

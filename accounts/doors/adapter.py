@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from allauth.account.adapter import DefaultAccountAdapter
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 
+from accounts.doors.equal_work import as_long_as_a_mail
 from accounts.doors.invited import invitation_of
 from accounts.doors.mail import QueuedMailMixin
 from core.addresses import canonical
+from core.client_address import client_address
 from core.errors import CourantError
+
+# RFC 1122, 3.2.1.3: no host has it.
+UNKNOWN_ADDRESS = "0.0.0.0"  # noqa: S104  # nothing is bound to it
+UNKNOWN_ACCOUNT = "account/email/unknown_account"
 
 
 class AccountAdapter(QueuedMailMixin, DefaultAccountAdapter):  # type: ignore[misc]  # django-allauth ships no types
@@ -20,6 +28,25 @@ class AccountAdapter(QueuedMailMixin, DefaultAccountAdapter):  # type: ignore[mi
         if settings.SIGN_UP == "invitation":
             return invitation_of(request) is not None
         return bool(settings.SIGN_UP == "open")
+
+    def get_client_ip(self, request: HttpRequest) -> str:
+        """Return the client's address as the operator's proxies vouch for it; all unknown ones count as one."""
+        return client_address(request) or UNKNOWN_ADDRESS
+
+    def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
+        # django-allauth puts the Host header in front, whose port is the client's own choice: each port would be
+        # a new set of guesses.
+        return str(credentials.get("email", "")).lower()
+
+    def get_login_stages(self) -> list[str]:
+        return ["accounts.doors.equal_work.EqualWorkStage", *super().get_login_stages()]
+
+    def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
+        """Mail nothing to an address without an account; take as long about it as with one."""
+        if template_prefix == UNKNOWN_ACCOUNT:
+            as_long_as_a_mail(email)
+        else:
+            super().send_mail(template_prefix, email, context)
 
     def is_email_verified(self, request: HttpRequest, email: str) -> bool:
         """Say whether the address needs no mail: who has the link of an invitation can read its mailbox."""

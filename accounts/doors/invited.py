@@ -8,11 +8,10 @@ from __future__ import annotations
 from django.db.models.functions import Now
 from django.http import HttpRequest
 
+from accounts.links import INVITATION
 from accounts.models import Invitation
 from core.tokens import InvalidTokenError, open_token
 
-# The purpose of the token in the link /invitations/<token>; the row says how long it is good for.
-PURPOSE = "invitation"
 SESSION_KEY = "invitation"
 
 
@@ -35,7 +34,7 @@ def invitation_of(request: HttpRequest) -> Invitation | None:
 def open_invitation(token: str) -> Invitation | None:
     """Return the invitation that a link's token names, while it can be accepted."""
     try:
-        return standing(open_token(PURPOSE, token).pk)
+        return standing(open_token(INVITATION, token).pk)
     except InvalidTokenError:
         return None
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from allauth.core.exceptions import ImmediateHttpResponse, RateLimited, ReauthenticationRequired
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, URLResolver
 
@@ -45,12 +45,20 @@ def in_one_transaction(view: View) -> View:
     def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if request.method in SAFE_METHODS:
             return view(request, *args, **kwargs)
-        expected: Exception
-        with transaction.atomic():
-            try:
-                return view(request, *args, **kwargs)
-            except EXPECTED as ended:
-                expected = ended
-        raise expected
+        try:
+            return _run(view, request, *args, **kwargs)
+        except IntegrityError:
+            # Somebody else stored the same address at the same moment; now it is there to be seen.
+            return _run(view, request, *args, **kwargs)
 
     return wrapped
+
+
+def _run(view: View, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    expected: Exception
+    with transaction.atomic():
+        try:
+            return view(request, *args, **kwargs)
+        except EXPECTED as ended:
+            expected = ended
+    raise expected

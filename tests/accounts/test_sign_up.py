@@ -11,7 +11,8 @@ from django.test import Client
 from pytest_django.fixtures import Settings
 
 from accounts.doors.adapter import AccountAdapter
-from accounts.doors.invited import PURPOSE, SESSION_KEY
+from accounts.doors.invited import SESSION_KEY
+from accounts.links import INVITATION
 from accounts.models import Invitation, Role, User
 from core.tokens import make_token
 from tests import cast
@@ -104,7 +105,7 @@ def test_where_sign_up_is_open_an_invitation_verifies_no_other_address(settings:
 def test_an_invitation_that_does_not_stand_any_more_opens_nothing(settings: Settings, field: str) -> None:
     settings.SIGN_UP = "invitation"
     invitation = invite()
-    client, token = arrive_with(invitation), make_token(PURPOSE, invitation.pk)
+    client, token = arrive_with(invitation), make_token(INVITATION, invitation.pk)
     Invitation.objects.update(**{field: Now()})
     sign_up(client)
     answer = App().post("auth/signup", email=ZOE, password=cast.PASSWORD, invitation=token)
@@ -113,7 +114,7 @@ def test_an_invitation_that_does_not_stand_any_more_opens_nothing(settings: Sett
 
 def test_a_program_signs_up_with_the_token_of_an_invitation(settings: Settings) -> None:
     settings.SIGN_UP = "invitation"
-    app, token = App(), make_token(PURPOSE, invite().pk)
+    app, token = App(), make_token(INVITATION, invite().pk)
     assert app.post("auth/signup", email="eve@example.org", password=cast.PASSWORD, invitation=token).status_code == 400
     answer = app.post("auth/signup", email=ZOE, password=cast.PASSWORD, name="Zoë", invitation=token)
     assert (answer.status_code, User.objects.get().name) == (200, "Zoë")
