@@ -126,6 +126,8 @@ def words(mail: AccountMail) -> dict[str, str]:
     values = _Words({name: shown(value) for name, value in detail.items()})
     values["host"] = urlsplit(settings.BASE_URL).netloc
     values.setdefault("by", "the owners")
+    if detail.get("limited") and "role" in detail:
+        values["role"] += " of chosen newsletters"
     is_yours = bool(event.yours) and mail.user is not None and detail.get("address") == mail.user.email
     sentence = event.yours if is_yours else event.sentence
     return {

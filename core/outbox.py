@@ -181,9 +181,8 @@ class Claimed(Generic[M]):
         doubt = {"uncertain": True} if self.outbox.keeps_intents and verdict is _Verdict.IN_DOUBT else {}
         reply = reply[:MAX_REPLY_LENGTH]
         if verdict is _Verdict.RELAY_DOWN:
-            self.settle(
-                state=MailState.QUEUED, next_at=Now() + RELAY_PAUSE, attempts=attempts - 1, last_reply=reply, **doubt
-            )
+            pause = RELAY_PAUSE * settings.RETRY_SCALE_PERCENT / 100
+            self.settle(state=MailState.QUEUED, next_at=Now() + pause, attempts=attempts - 1, last_reply=reply)
         elif verdict is _Verdict.REFUSED or attempts >= MAX_ATTEMPTS:
             self.settle(state=MailState.FAILED, last_reply=reply, **doubt)
         else:

@@ -159,6 +159,11 @@ def test_a_member_reads_what_became_of_themself_and_owners_what_became_of_others
     assert notice("role_changed", user).startswith(f"The role of Chloé ({cast.CHLOE}) at The <Gazette> is now editor.")
 
 
+def test_a_role_says_when_it_is_for_chosen_newsletters() -> None:
+    assert "is now editor of chosen newsletters." in " ".join(notice("role_changed", limited=True).split())
+    assert "is now editor." in " ".join(notice("role_changed", cast.make_user(), limited=False).split())
+
+
 def test_nobody_is_told_where_others_were() -> None:
     text = notice("member_removed", by="Ada Owner")
     assert "By: Ada Owner" in text
