@@ -49,8 +49,8 @@ def create_owner(*, email: str, name: str = "", publisher: str = "", password: s
         actor=COMMAND,
         publisher_id=owned.pk,
         object_type="user",
-        object_id=user.email,
-        detail={"password_set": password is not None},
+        object_id=str(user.pk),
+        detail={"address": user.email, "password_set": password is not None},
     )
     return membership
 

@@ -228,6 +228,7 @@ MFA_ADAPTER = "accounts.doors.second_factors.SecondFactorAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_TOTP_ISSUER = "Courant"
+USERSESSIONS_ADAPTER = "accounts.doors.trail.SessionsAdapter"
 USERSESSIONS_TRACK_ACTIVITY = True
 HEADLESS_CLIENTS = ("app",)
 ALLAUTH_TRUSTED_PROXY_COUNT = TRUSTED_PROXY_COUNT
@@ -253,6 +254,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 _https = BASE_URL.startswith("https://")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = _https
 SESSION_COOKIE_NAME = "__Host-session" if _https else "courant-session"
+DEVICE_COOKIE_NAME = "__Host-device" if _https else "courant-device"
 CSRF_COOKIE_NAME = "__Host-csrf" if _https else "courant-csrf"
 CSRF_TRUSTED_ORIGINS = [BASE_URL] if _https else []
 SECURE_HSTS_SECONDS = 31_536_000 if _https else 0

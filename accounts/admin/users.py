@@ -71,7 +71,7 @@ class UserAdmin(auth_admin.UserAdmin[User]):
             if user is not None and response.status_code == HTTPStatus.FOUND:
                 queue(AccountMailKind.SECURITY_NOTICE, to=user.email, user=user, detail={"event": "password_set"})
                 who = person(request)
-                record("password.set", actor=who, publisher_id=None, object_type="user", object_id=user.email)
+                record("password.set", actor=who, publisher_id=None, object_type="user", object_id=str(user.pk))
         return response
 
     def has_module_permission(self, request: HttpRequest) -> bool:

@@ -9,9 +9,11 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 
+from accounts.doors.devices import DevicesMixin
 from accounts.doors.equal_work import as_long_as_a_mail
 from accounts.doors.invited import invitation_of
 from accounts.doors.mail import QueuedMailMixin
+from accounts.doors.trail import TrailMixin
 from core.addresses import canonical
 from core.client_address import client_address
 from core.errors import CourantError
@@ -21,7 +23,7 @@ UNKNOWN_ADDRESS = "0.0.0.0"  # noqa: S104  # nothing is bound to it
 UNKNOWN_ACCOUNT = "account/email/unknown_account"
 
 
-class AccountAdapter(QueuedMailMixin, DefaultAccountAdapter):  # type: ignore[misc]  # django-allauth ships no types
+class AccountAdapter(DevicesMixin, TrailMixin, QueuedMailMixin, DefaultAccountAdapter):  # type: ignore[misc]  # django-allauth ships no types
     """Accounts of people whose log-in is their e-mail address."""
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:

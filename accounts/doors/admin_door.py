@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from allauth.account.models import EmailAddress
 from allauth.account.views import logout as log_out_view
+from allauth.mfa.models import Authenticator
+from allauth.usersessions.models import UserSession
+from django.contrib import admin
 from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -27,6 +31,9 @@ def log_in(request: HttpRequest) -> HttpResponse:
         return HttpResponseRedirect(wanted)
     return HttpResponseRedirect(f"{reverse('account_login')}?{urlencode({REDIRECT_FIELD_NAME: wanted})}")
 
+
+# django-allauth's own pages in the admin show session tokens, and change what goes by its rules alone.
+admin.site.unregister([Authenticator, EmailAddress, UserSession])
 
 # Stand before the admin's own, whose names lead here.
 urlpatterns = [

@@ -99,7 +99,7 @@ def seen(answer: Any, address: str) -> tuple[Any, ...]:
     body = answer.content.decode().replace(address, "ADDRESS")
     body = re.sub(r'(csrfmiddlewaretoken" value=)"\w+"', r"\1", body)
     body = re.sub(r'(session_token": )"\w+"', r"\1", body)
-    headers = {name: value for name, value in answer.headers.items() if name != "X-Request-Id"}
+    headers = {name: value for name, value in answer.headers.items() if name not in ("X-Request-Id", "Expires")}
     cookies = {
         name: (len(cookie.value), {key: value for key, value in cookie.items() if key != "expires"})
         for name, cookie in answer.cookies.items()
