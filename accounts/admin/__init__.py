@@ -6,11 +6,12 @@ from django_dramatiq.models import Task
 
 from accounts.admin.audit_log import AuditEntryAdmin
 from accounts.admin.base import BaseAdmin, JourneyForm
+from accounts.admin.mails import AccountMailAdmin
 from accounts.admin.publishers import PublisherAdmin
 from accounts.admin.steps import Step
 from accounts.admin.users import UserAdmin
 
-__all__ = ["AuditEntryAdmin", "BaseAdmin", "JourneyForm", "PublisherAdmin", "Step", "UserAdmin"]
+__all__ = ["AccountMailAdmin", "AuditEntryAdmin", "BaseAdmin", "JourneyForm", "PublisherAdmin", "Step", "UserAdmin"]
 
 admin.site.site_header = "Courant"
 admin.site.site_title = "Courant"

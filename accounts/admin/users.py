@@ -14,6 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
 from accounts.audit import person, record
+from accounts.links import end_links
 from accounts.mailing import queue
 from accounts.models import AccountMailKind, Membership, User
 
@@ -69,6 +70,7 @@ class UserAdmin(auth_admin.UserAdmin[User]):
         with transaction.atomic():
             response = super().user_change_password(request, id, form_url)
             if user is not None and response.status_code == HTTPStatus.FOUND:
+                end_links(user)
                 queue(AccountMailKind.SECURITY_NOTICE, to=user.email, user=user, detail={"event": "password_set"})
                 who = person(request)
                 record("password.set", actor=who, publisher_id=None, object_type="user", object_id=str(user.pk))

@@ -1,4 +1,4 @@
-"""Who works, and what waits in vain: the clock, couriers, issues, deliveries, notices and imports.
+"""Who works, and what waits in vain: the clock, couriers, issues, deliveries, other mails and imports.
 
 All ages are taken on the database's clock.
 """
@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterator
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.db.models import Count, Exists, OuterRef, Q
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
-from core.models import ClockLease
+from accounts.models import AccountMail
+from core.models import ClockLease, MailState, QueuedMail
 from newsletters.delivery.roster import FRESH_SECONDS
-from newsletters.doctor.findings import Finding, Terms, error, note, ok, quote, warning
+from newsletters.doctor.findings import Finding, Level, Terms, error, note, ok, quote, warning
 from newsletters.models import (
     ActiveCourier,
     Delivery,
@@ -24,10 +26,10 @@ from newsletters.models import (
     Issue,
     IssueState,
     Notice,
-    NoticeState,
 )
 from newsletters.models.audience_import import ImportState
 
+M = TypeVar("M", bound=QueuedMail)
 LATE = datetime.timedelta(minutes=5)
 FAN_OUT_LATE = datetime.timedelta(minutes=30)
 RECENT = datetime.timedelta(days=7)
@@ -68,7 +70,8 @@ def _something_waits() -> bool:
     issues = Q(state=IssueState.SENDING) | Q(state=IssueState.SCHEDULED, scheduled_at__lt=Now())
     return (
         Issue.objects.filter(issues).exists()
-        or Notice.objects.filter(state__in=[NoticeState.QUEUED, NoticeState.SENDING]).exists()
+        or Notice.objects.filter(state__in=[MailState.QUEUED, MailState.SENDING]).exists()
+        or AccountMail.objects.filter(state__in=[MailState.QUEUED, MailState.SENDING]).exists()
         or Import.objects.filter(state__in=[ImportState.QUEUED, ImportState.RUNNING]).exists()
     )
 
@@ -142,30 +145,12 @@ def deliveries(_terms: Terms) -> Iterator[Finding]:
 
 
 def others(_terms: Terms) -> Iterator[Finding]:
-    """Look for notices and imports that failed or wait long."""
-    counts = Notice.objects.aggregate(
-        failed=Count("pk", filter=Q(state=NoticeState.FAILED, created_at__gt=Now() - RECENT)),
-        late=Count("pk", filter=Q(state=NoticeState.QUEUED, next_at__lt=Now() - LATE)),
-        deferred=Count("pk", filter=Q(state=NoticeState.QUEUED, next_at__gt=Now(), created_at__lt=Now() - LATE)),
-    )
-    if counts["late"]:
-        yield warning(
-            "work.notices_late",
-            f"{counts['late']} confirmation or other notice(s) have been due for 5 minutes.",
-            "See that workers run and reach the broker.",
-        )
-    if counts["deferred"]:
-        yield warning(
-            "work.notices_deferred",
-            f"{counts['deferred']} notice(s) wait for another attempt. {_last_reply(NoticeState.QUEUED)}",
-            "Look at what the relay said of them in the admin (Notices).",
-        )
-    if counts["failed"]:
-        yield note(
-            "work.notices_failed",
-            f"{counts['failed']} notice(s) of the last 7 days failed. {_last_reply(NoticeState.FAILED)}",
-            "Look at them in the admin (Notices).",
-        )
+    """Look for notices, mails about accounts and imports that failed or wait long."""
+    found = [
+        *_mails(Notice.objects.all(), "notices", "confirmation or other notice(s)", "Notices"),
+        *_mails(AccountMail.objects.all(), "account_mails", "mail(s) about accounts", "Account mails"),
+    ]
+    yield from found
     waiting = Q(state=ImportState.QUEUED, created_at__lt=Now() - LATE)
     dead = Q(state=ImportState.RUNNING, lease_until__lt=Now() - LATE)
     stuck = Import.objects.filter(waiting | dead)
@@ -175,12 +160,38 @@ def others(_terms: Terms) -> Iterator[Finding]:
             f"The import {one.uid} is {one.state} at row {one.cursor:,} of {one.total:,} and does not move.",
             "See that workers run and reach the broker; look for import_subscribers in their log.",
         )
-    if not any((counts["late"], counts["deferred"], stuck.exists())):
-        yield ok("work.others", "No notice and no import waits in vain.")
+    if not stuck.exists() and not any(finding.level is Level.WARNING for finding in found):
+        yield ok("work.others", "No notice, no mail about an account and no import waits in vain.")
 
 
-def _last_reply(state: NoticeState) -> str:
-    last = Notice.objects.filter(state=state).exclude(last_reply="").order_by("-pk").first()
+def _mails(rows: QuerySet[M], code: str, name: str, page: str) -> Iterator[Finding]:
+    counts = rows.aggregate(
+        failed=Count("pk", filter=Q(state=MailState.FAILED, created_at__gt=Now() - RECENT)),
+        late=Count("pk", filter=Q(state=MailState.QUEUED, next_at__lt=Now() - LATE)),
+        deferred=Count("pk", filter=Q(state=MailState.QUEUED, next_at__gt=Now(), created_at__lt=Now() - LATE)),
+    )
+    if counts["late"]:
+        yield warning(
+            f"work.{code}_late",
+            f"{counts['late']} {name} have been due for 5 minutes.",
+            "See that workers run and reach the broker.",
+        )
+    if counts["deferred"]:
+        yield warning(
+            f"work.{code}_deferred",
+            f"{counts['deferred']} {name} wait for another attempt. {_last_reply(rows, MailState.QUEUED)}",
+            f"Look at what the relay said of them in the admin ({page}).",
+        )
+    if counts["failed"]:
+        yield note(
+            f"work.{code}_failed",
+            f"{counts['failed']} {name} of the last 7 days failed. {_last_reply(rows, MailState.FAILED)}",
+            f"Look at them in the admin ({page}).",
+        )
+
+
+def _last_reply(rows: QuerySet[M], state: MailState) -> str:
+    last = rows.filter(state=state).exclude(last_reply="").order_by("-pk").first()
     return f"Last reply: {quote(last.last_reply)}" if last else ""
 
 

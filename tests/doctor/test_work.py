@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from django.db.models.functions import Now
 
-from core.models import ClockLease, RestoreGuard
+from accounts.models import AccountMail, AccountMailKind
+from core.models import ClockLease, MailState, RestoreGuard
 from core.restore_guard import guard_row, seen
 from core.restore_store import open_store
 from newsletters.doctor import capacity, work
@@ -27,7 +28,7 @@ from newsletters.models import (
     NoticeState,
 )
 from newsletters.models.audience_import import ImportState
-from tests.cast import make_issue, make_newsletter, make_readers
+from tests.cast import ADA, make_issue, make_newsletter, make_readers
 from tests.doctor.visit import by_code, fault
 
 pytestmark = [pytest.mark.django_db, pytest.mark.dialects]
@@ -171,6 +172,21 @@ def test_notices_that_wait_or_failed_are_found(fields: dict[str, Any], code: str
     Notice.objects.filter(pk=notice.pk).update(last_reply="451 4.7.1 come back later", **fields)
     found: Finding = fault(work.others(Terms()), code, level)
     assert found.seen.startswith("1 ")
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "level"),
+    [
+        ({"next_at": LONG_AGO}, "work.account_mails_late", Level.WARNING),
+        ({"next_at": SOON, "created_at": LONG_AGO}, "work.account_mails_deferred", Level.WARNING),
+        ({"state": MailState.FAILED}, "work.account_mails_failed", Level.NOTE),
+    ],
+)
+def test_mails_about_accounts_that_wait_or_failed_are_found(fields: dict[str, Any], code: str, level: Level) -> None:
+    row = AccountMail.objects.create(kind=AccountMailKind.ADDRESS_TAKEN, to_address=ADA)
+    assert {one.level for one in work.others(Terms())} == {Level.OK}
+    AccountMail.objects.filter(pk=row.pk).update(last_reply="451 4.7.1 come back later", **fields)
+    assert fault(work.others(Terms()), code, level)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,38 @@
+"""Mails about accounts, read-only and for superusers: they are about people, and not of one publisher."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from accounts.admin.base import BaseAdmin
+from accounts.models import AccountMail
+
+
+@admin.register(AccountMail)
+class AccountMailAdmin(BaseAdmin[AccountMail]):
+    addable = changeable = False
+    list_display = (
+        "uid",
+        "kind",
+        "to_address",
+        "state",
+        "uncertain",
+        "attempts",
+        "last_reply",
+        "created_at",
+        "sent_at",
+    )
+    list_filter = ("kind", "state", "uncertain")
+    search_fields = ("to_address",)
+    # Neither what a session or a link is made of, nor what only workers use.
+    exclude = ("public_id", "lease_until", "intent_at", "password_mark", "email_address")
+
+    def scope(self, rows: QuerySet[AccountMail], publishers: QuerySet[Any, Any]) -> QuerySet[AccountMail]:
+        return rows.none()
+
+    def has_view_permission(self, request: HttpRequest, obj: AccountMail | None = None) -> bool:
+        return request.user.is_active and request.user.is_superuser
