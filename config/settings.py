@@ -180,6 +180,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "core.restore_guard.banner",
+                "accounts.current.switcher",
             ],
         },
     },

@@ -2,14 +2,12 @@
 
 from django.contrib import admin
 from django.urls import include, path
-from django.views.generic import RedirectView
 
 from accounts.doors.transactions import whole
 from accounts.web.profile import overview, profile
 from config.api import api
 
 urlpatterns = [
-    path("", RedirectView.as_view(pattern_name="admin:index")),
     path("api/v1/", api.urls),
     path("admin/", include("accounts.doors.admin_door")),
     path("admin/", admin.site.urls),
@@ -17,6 +15,8 @@ urlpatterns = [
     path("account/profile/", profile, name="account_profile"),
     path("account/", include(whole("allauth.urls"))),
     path("account/api/", include((whole("allauth.headless.urls"), "headless"))),
+    path("", include("accounts.web.urls")),
+    path("", include("newsletters.web.desk")),
     path("", include("newsletters.web.urls")),
     # Answers 404 unless DEBUG is on.
     path("mail/", include("newsletters.demo.pages")),
