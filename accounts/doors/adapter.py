@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
@@ -14,6 +15,7 @@ from accounts.doors.equal_work import as_long_as_a_mail
 from accounts.doors.invited import invitation_of
 from accounts.doors.mail import QueuedMailMixin
 from accounts.doors.trail import TrailMixin
+from accounts.models import User
 from core.addresses import canonical
 from core.client_address import client_address
 from core.errors import CourantError
@@ -30,6 +32,11 @@ class AccountAdapter(DevicesMixin, TrailMixin, QueuedMailMixin, DefaultAccountAd
         if settings.SIGN_UP == "invitation":
             return invitation_of(request) is not None
         return bool(settings.SIGN_UP == "open")
+
+    def login(self, request: HttpRequest, user: User) -> None:
+        super().login(request, user)
+        # A span becomes the moment of the end, which no later change puts off.
+        request.session.set_expiry(timedelta(seconds=settings.SESSION_COOKIE_AGE))
 
     def get_client_ip(self, request: HttpRequest) -> str:
         """Return the client's address as the operator's proxies vouch for it; all unknown ones count as one."""
