@@ -12,6 +12,7 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 
 from accounts.doors.second_factor_rule import FACTORS, must_have_one
+from accounts.models import User
 from core.tokens import derive_key
 
 PURPOSE = "second-factor"
@@ -40,6 +41,11 @@ class SecondFactorAdapter(DefaultMFAAdapter):  # type: ignore[misc]  # django-al
         others = Authenticator.objects.filter(user_id=authenticator.user_id, type__in=FACTORS)
         last = authenticator.type in FACTORS and not others.exclude(pk=authenticator.pk).exists()
         return not (last and must_have_one(authenticator.user))
+
+    def generate_authenticator_name(self, user: User, type: Authenticator.Type) -> str:  # noqa: A002  # its word
+        """Return what a new passkey is called until its owner says better."""
+        number = Authenticator.objects.filter(user_id=user.pk, type=type).count() + 1
+        return "Passkey" if number == 1 else f"Passkey {number}"
 
     def get_public_key_credential_rp_entity(self) -> dict[str, str]:
         """Name the site by BASE_URL (WebAuthn, 5.4.2): a passkey must not depend on what a request says."""

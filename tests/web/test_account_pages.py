@@ -267,3 +267,28 @@ def test_a_changed_address_waits_for_its_link(inside: Client, person: User) -> N
     assert "pending" in page.ids
     person.refresh_from_db()
     assert person.email == ADDRESS
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "name"),
+    [
+        ("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", "Firefox on Linux"),
+        (
+            "Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Safari/537.36 Edg/140.0",
+            "Edge on Windows",
+        ),
+        (
+            "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 Version/18.5 Safari/604.1",
+            "Safari on iPhone",
+        ),
+        ("curl/8.5.0", "curl/8.5.0"),
+        ("", "Unknown"),
+        ("<b>", "&lt;b&gt;"),
+    ],
+)
+def test_a_session_is_called_what_people_call_its_browser(person: User, user_agent: str, name: str) -> None:
+    browser = Client(headers={"user-agent": user_agent})
+    log_in(browser, person.email)
+    page = browser.get(reverse("usersessions_list"))
+    check(page)
+    assert f">{name}</span>" in page.content.decode()
