@@ -52,11 +52,12 @@ recovery: ## Measure how long it takes until mails leave again after a fault, wi
 	@.ci/venv dev
 	@.venv/bin/python -m pytest tests/faults/recovery_times.py -n 3 -q -rP
 
-openapi: ## Write docs/openapi.json, the API's contract, as the code has it
+openapi: ## Write the contracts of the APIs (docs/openapi.json, accounts/doors/openapi.json) as the code has them
 	@.ci/packages demo
 	@.ci/venv dev
 	@DEBUG=1 .venv/bin/python manage.py export_openapi_schema --api config.api.api --indent 1 --output docs/openapi.json
 	@echo >>docs/openapi.json
+	@DEBUG=1 .venv/bin/python manage.py export_account_openapi
 
 requirements: ## Choose the newest allowed versions and write requirements/*.txt
 	@.ci/packages demo

@@ -49,6 +49,7 @@ Publish newsletters and follow every mail to its end.
 * **Repeating.** Every POST takes an `Idempotency-Key`; a repetition gets the first answer and has no second effect.
 * **Versions.** Single things come with an `ETag`; `If-None-Match` saves the body, `If-Match` a lost change.
 * **Times** are RFC 3339 in UTC.
+* **People** sign up, log in and manage their accounts through another API: `/account/api/openapi.json`.
 """
 ROUTERS = [
     newsletters.router,
@@ -93,6 +94,9 @@ api = CourantAPI(
     auth=KeyBearer(),
     parser=StrictParser(),
     renderer=Renderer(),
+    openapi_extra={
+        "externalDocs": {"url": "/account/api/openapi.json", "description": "The API of people's accounts"},
+    },
     servers=[{"url": "/", "description": "This installation"}],
     # Without the exemption another method would meet the CSRF check (403) before it is refused (405).
     docs_decorator=lambda view: csrf_exempt(require_safe(view)),

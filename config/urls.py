@@ -14,6 +14,7 @@ urlpatterns = [
     path("account/", overview, name="account_overview"),
     path("account/profile/", profile, name="account_profile"),
     path("account/", include(whole("allauth.urls"))),
+    path("account/api/", include("accounts.doors.specification")),
     path("account/api/", include((whole("allauth.headless.urls"), "headless"))),
     path("", include("accounts.web.urls")),
     path("", include("newsletters.web.desk")),

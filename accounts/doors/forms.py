@@ -40,7 +40,9 @@ class SignUpFields(forms.Form):
         validators=[check_line],
         widget=forms.TextInput(attrs={"autocomplete": "name"}),
     )
-    invitation = forms.CharField(max_length=200, required=False)
+    invitation = forms.CharField(
+        max_length=200, required=False, help_text="What follows /invitations/ in the link of an invitation."
+    )
     field_order = ("email", "name", "password1")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
