@@ -41,12 +41,19 @@ class DatabaseLink:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for one in (self._listener, *self._sockets):
+        self._close(self._listener)
+        # What it has just accepted is in the list once it has ended.
+        self._threads[0].join(5)
+        self._close(*self._sockets)
+        for thread in self._threads:
+            thread.join(5)
+
+    @staticmethod
+    def _close(*sockets: socket.socket) -> None:
+        for one in sockets:
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
             one.close()
-        for thread in self._threads:
-            thread.join(5)
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
