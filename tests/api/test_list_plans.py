@@ -1,4 +1,4 @@
-"""With 300,000 ledger rows, lists of what needs a person read what they show; PostgreSQL's plans are the evidence."""
+"""With 300,000 ledger rows, lists of what needs a person read nothing else; PostgreSQL's plans are the evidence."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from tests.api.fixtures import Api, ask, issue_in
 pytestmark = pytest.mark.django_db
 ROWS = 300_000
 PAGE = 50
-# Pages for one row of a list: it, its issue, and the way to each through the indexes.
-PAGES_A_ROW = 15
-PAGES = 150
+# A page asks for one row more, by which it knows that there is another page.
+ONE_MORE = 1
 DOUBTS = {"delivery_held", "delivery_held_newest", "delivery_uncertain", "delivery_uncertain_newest"}
 FILL = """
 INSERT INTO newsletters_delivery (issue_id, state, uncertain, settled_at)
@@ -67,7 +66,7 @@ def ledger(request: pytest.FixtureRequest, newsletter: Newsletter, statistics: s
     return int(request.param)
 
 
-def test_a_list_of_what_needs_a_person_reads_what_it_shows(api: Api, ledger: int) -> None:
+def test_a_list_of_what_needs_a_person_reads_what_it_shows(api: Api, ledger: int, statistics: str) -> None:
     for filters in ("state=held", "uncertain=true", "state=held&uncertain=true"):
         with CaptureQueriesContext(connection) as queries:
             shown = ask(api.get(f"/deliveries?{filters}&limit={PAGE}"))["items"]
@@ -80,4 +79,7 @@ def test_a_list_of_what_needs_a_person_reads_what_it_shows(api: Api, ledger: int
         assert used <= DOUBTS
         assert {node.get("Index Name") for node in on_ledger} <= DOUBTS | {None}
         assert "Seq Scan" not in {node["Node Type"] for node in on_ledger}
-        assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] <= PAGES + PAGES_A_ROW * len(shown), plan
+        rows = sum(node["Actual Rows"] * node["Actual Loops"] for node in on_ledger)
+        # A planner that knows of no such row may sort them all instead of walking them in order.
+        assert rows <= (ledger if statistics == "stale" else len(shown) + ONE_MORE), plan
+        assert sum(node.get("Rows Removed by Filter", 0) for node in on_ledger) == 0, plan
