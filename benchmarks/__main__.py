@@ -25,6 +25,7 @@ from benchmarks import (
     posts,
     rate,
     report,
+    sign_ups,
     slow,
     tarpit,
     tutorial,
@@ -45,11 +46,13 @@ ROUNDS: list[list[Part]] = [
     [("slow", slow.measure)],
     [("imports", imports.measure)],
     [("requests", hot_requests.measure)],
+    [("sign_ups", sign_ups.measure)],
     [("posts", posts.measure), ("fan_out", fan_out.measure)],
 ]
 ONCE: list[Part] = [
     ("memory", fan_out.measure_memory),
     ("fairness", fairness.measure),
+    ("links", sign_ups.measure_links),
     ("rate", rate.measure),
     ("tarpit", tarpit.measure),
     ("statements", delivery.count_statements),

@@ -104,6 +104,9 @@ BARS = (
     Bar("import_rows_per_s", _median("import_rows_per_s"), 15_000),
     Bar("fairness_issue_s", _median("fairness_issue_s"), 2, at_most=True),
     Bar("fairness_notice_s", _median("fairness_notice_s"), 2, at_most=True),
+    Bar("sign_up_broker_dead_ratio", _ratio("sign_up_p99_ms_broker_dead", "sign_up_p99_ms_alive"), 1.2, at_most=True),
+    Bar("sign_up_relay_dead_ratio", _ratio("sign_up_p99_ms_relay_dead", "sign_up_p99_ms_alive"), 1.2, at_most=True),
+    Bar("sign_up_link_s", _median("sign_up_link_s"), 2, at_most=True),
     Bar("rate_off_percent", _median("rate_off_percent"), 5, at_most=True),
     Bar("tarpit_ratio", _median("tarpit_ratio"), 0.9),
 )

@@ -19,7 +19,9 @@ PARTS = {
     "posts": "i",
     "imports": "j",
     "requests": "k",
+    "sign_ups": "l",
     "fairness": "",
+    "links": "",
     "rate": "",
     "tarpit": "",
     "statements": "",
@@ -38,6 +40,7 @@ class Options:
     slow_readers: int = 40_000
     running_readers: int = 200_000
     posts: int = 200
+    sign_ups: int = 300
     rate_seconds: int = 60
     request_seconds: int = 10
     # Empty: what an operator gets who sets nothing.
@@ -59,8 +62,9 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
         "many-readers": "of e, f, g, i and rows of j",
         "baseline-readers": "of b, whose rate is steady",
         "slow-readers": "of h and of the tarpit",
-        "running-readers": "of the issue during which another leaves (fairness)",
+        "running-readers": "of the issue during which something small leaves (fairness, links)",
         "posts": "issues sent in i for each audience",
+        "sign-ups": "in l for each state of broker and relay",
         "request-seconds": "that each address of k is loaded",
         "rate-seconds": "during which the rate limit is counted",
     }
