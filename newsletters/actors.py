@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 import dramatiq
 
-from accounts import journal, mailing
+from accounts import forgetting, journal, mailing
 from core.clock import Question
 from core.doorbell import Bell
 from core.idempotency import forget_old
@@ -129,6 +129,7 @@ QUESTIONS = [
     Question(_quietly(journal.forget_old), every=5.0),
     Question(_quietly(destinations.forget_unused), every=600.0),
     Question(_quietly(mailing.forget_old), every=600.0),
+    Question(_quietly(forgetting.forget_ended), every=600.0),
     Question(_ring(purge_newsletter, lambda: newsletters.due_for_purge(PURGES_AT_ONCE)), every=10.0),
     # The actor looks for what is due: with many issues that takes longer than the clock may wait.
     Question(_ring(archive_issues, retention.oldest_issue), every=120.0),
