@@ -30,6 +30,12 @@ def current_membership(request: HttpRequest) -> Membership | None:
     return next((one for one in mine if one.publisher_id == chosen), mine[0] if mine else None)
 
 
+def limited_membership(request: HttpRequest) -> Membership | None:
+    """Return the current membership of somebody who sees chosen newsletters only."""
+    membership = None if request.user.is_superuser else current_membership(request)
+    return membership if membership is not None and membership.limited else None
+
+
 def choose(request: HttpRequest, publisher: Publisher) -> None:
     """Work for this publisher from now on. Without a membership there it has no effect."""
     request.session[SESSION_KEY] = publisher.pk

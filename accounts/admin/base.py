@@ -1,4 +1,4 @@
-"""What every admin page shares: scoping to publishers, roles, steps as buttons, lists that stop counting."""
+"""What every admin page shares: scoping to the current publisher, roles, steps as buttons, lists that stop counting."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from django.utils.text import capfirst
 
 from accounts.admin.steps import Step, run_step
 from accounts.audit import Actor, person
+from accounts.current import current_membership
 from accounts.forms import CarriesOut
 from accounts.models import Membership, Role, User
 
@@ -70,13 +71,18 @@ class JourneyForm(CarriesOut, forms.ModelForm[M], Generic[M]):
 
 
 class BaseAdmin(admin.ModelAdmin[M], Generic[M]):
-    """Shows a member of staff only rows of publishers they belong to; superusers see all.
+    """Shows people only rows of the publisher that they work for just now; superusers see all.
 
     `publisher_path` leads from the model to its publisher. `readers` are the roles that may see rows, `writers`
-    those that may change them. `steps` become buttons on a row's page and actions on the list.
+    those that may change them. `limit_path` leads on to the memberships that are limited to what a row belongs to:
+    limited members see those rows, and without it none. `steps` become buttons on a row's page and actions on the
+    list.
     """
 
     publisher_path: ClassVar[str] = "publisher"
+    limit_path: ClassVar[str] = ""
+    # Whether limited members may also change what they see, and attach other rows to it.
+    limited_writes: ClassVar[bool] = True
     readers: ClassVar[frozenset[Role]] = frozenset(Role)
     writers: ClassVar[frozenset[Role]] = frozenset({Role.OWNER, Role.EDITOR})
     addable: ClassVar[bool] = True
@@ -103,24 +109,39 @@ class BaseAdmin(admin.ModelAdmin[M], Generic[M]):
         return super().changelist_view(request, {"title": title, **(extra_context or {})})
 
     # --- whose rows -------------------------------------------------------------
-    def publishers(self, request: HttpRequest, roles: frozenset[Role] | None = None) -> models.QuerySet[Any, Any]:
-        """Return the ids of publishers in which the user has one of `roles` (any by default)."""
-        rows = Membership.objects.filter(user__pk=request.user.pk or 0)
-        if roles is not None:
-            rows = rows.filter(role__in=roles)
-        return rows.values_list("publisher_id", flat=True)
+    def standing(self, request: HttpRequest, roles: frozenset[Role]) -> Membership | None:
+        """Return the current membership when it has one of `roles` and leads to rows of this page."""
+        membership = current_membership(request) if _is_staff(request) else None
+        if membership is None or membership.role not in roles:
+            return None
+        return None if membership.limited and not self.limit_path else membership
 
-    def scope(self, rows: models.QuerySet[M], publishers: models.QuerySet[Any, Any]) -> models.QuerySet[M]:
-        return rows.filter(**{f"{self.publisher_path}__in": publishers})
+    def scope(self, rows: models.QuerySet[M], membership: Membership) -> models.QuerySet[M]:
+        """Return the rows of the membership's publisher."""
+        return rows.filter(**{self.publisher_path: membership.publisher_id})
+
+    def scope_limited(self, rows: models.QuerySet[M], membership: Membership) -> models.QuerySet[M]:
+        """Return the rows of what a limited member is limited to."""
+        return rows.filter(**{self.limit_path: membership})
+
+    def _within(self, rows: models.QuerySet[M], membership: Membership | None) -> models.QuerySet[M]:
+        if membership is None:
+            return rows.none()
+        rows = self.scope(rows, membership)
+        return self.scope_limited(rows, membership) if membership.limited else rows
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[M]:
         rows = super().get_queryset(request)
-        return rows if _is_superuser(request) else self.scope(rows, self.publishers(request, self.readers))
+        return rows if _is_superuser(request) else self._within(rows, self.standing(request, self.readers))
 
     def writable(self, request: HttpRequest) -> models.QuerySet[M]:
         """Return the rows that the user may change or attach others to."""
         rows = self.get_queryset(request)
-        return rows if _is_superuser(request) else self.scope(rows, self.publishers(request, self.writers))
+        return rows if _is_superuser(request) or self._writing(request) else rows.none()
+
+    def _writing(self, request: HttpRequest) -> bool:
+        membership = self.standing(request, self.writers)
+        return membership is not None and (self.limited_writes or not membership.limited)
 
     def formfield_for_foreignkey(
         self, db_field: _ForeignKey, request: HttpRequest, **kwargs: Any
@@ -144,7 +165,7 @@ class BaseAdmin(admin.ModelAdmin[M], Generic[M]):
         return self.has_view_permission(request)
 
     def has_view_permission(self, request: HttpRequest, obj: M | None = None) -> bool:
-        return _is_staff(request) and (_is_superuser(request) or self.publishers(request, self.readers).exists())
+        return _is_staff(request) and (_is_superuser(request) or self.standing(request, self.readers) is not None)
 
     def may_write(self, request: HttpRequest, obj: M | None = None) -> bool:
         if not _is_staff(request):
@@ -152,7 +173,7 @@ class BaseAdmin(admin.ModelAdmin[M], Generic[M]):
         if _is_superuser(request):
             return True
         if obj is None or obj.pk is None:
-            return self.publishers(request, self.writers).exists()
+            return self._writing(request)
         return self.writable(request).filter(pk=obj.pk).exists()
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -166,10 +187,13 @@ class BaseAdmin(admin.ModelAdmin[M], Generic[M]):
         return False
 
     # --- steps ------------------------------------------------------------------
+    def steps_for(self, request: HttpRequest) -> Sequence[Step[Any]]:
+        """Return the steps that are offered to who asks, if they may write at all."""
+        return self.steps
+
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        if not self.may_write(request):
-            return {}
-        return {step.name: (functools.partial(run_step, step), step.name, step.label) for step in self.steps}
+        steps = self.steps_for(request) if self.may_write(request) else ()
+        return {step.name: (functools.partial(run_step, step), step.name, step.label) for step in steps}
 
     def render_change_form(  # noqa: PLR0917  # Django's signature
         self,
@@ -181,7 +205,7 @@ class BaseAdmin(admin.ModelAdmin[M], Generic[M]):
         obj: M | None = None,
     ) -> HttpResponse:
         if obj is not None and self.may_write(request, obj):
-            context["steps"] = [step for step in self.steps if step.shown(obj)]
+            context["steps"] = [step for step in self.steps_for(request) if step.shown(obj)]
         if obj is not None:
             context["links"] = self.links(request, obj)
         return super().render_change_form(request, context, add, change, form_url, obj)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from accounts.admin.base import BaseAdmin
-from accounts.models import AccountMail
+from accounts.models import AccountMail, Membership
 
 
 @admin.register(AccountMail)
@@ -31,7 +29,7 @@ class AccountMailAdmin(BaseAdmin[AccountMail]):
     # Neither what a session or a link is made of, nor what only workers use.
     exclude = ("public_id", "lease_until", "intent_at", "password_mark", "email_address")
 
-    def scope(self, rows: QuerySet[AccountMail], publishers: QuerySet[Any, Any]) -> QuerySet[AccountMail]:
+    def scope(self, rows: QuerySet[AccountMail], membership: Membership) -> QuerySet[AccountMail]:
         return rows.none()
 
     def has_view_permission(self, request: HttpRequest, obj: AccountMail | None = None) -> bool:

@@ -32,9 +32,18 @@ class UserForm(auth_forms.UserChangeForm[User]):
 
 
 class MembershipsOfUser(admin.TabularInline[Membership, User]):
+    """Read here, changed on the pages of the publisher: they see to it that it keeps an owner."""
+
     model = Membership
     extra = 0
-    fields = ("publisher", "role")
+    fields = readonly_fields = ("publisher", "role", "limited", "created_at")
+    can_delete = False
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
 
 
 @admin.register(User)

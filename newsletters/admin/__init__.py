@@ -1,6 +1,5 @@
 """The admin's pages, one module a noun. Buttons call the same functions as the API."""
 
-from newsletters.admin.api_keys import ApiKeyAdmin
 from newsletters.admin.deliveries import DeliveryAdmin
 from newsletters.admin.destinations import DestinationAdmin
 from newsletters.admin.imports import ImportAdmin
@@ -12,7 +11,6 @@ from newsletters.admin.subscribers import SubscriberAdmin
 from newsletters.admin.suppressions import SuppressionAdmin
 
 __all__ = [
-    "ApiKeyAdmin",
     "DeliveryAdmin",
     "DestinationAdmin",
     "ImportAdmin",

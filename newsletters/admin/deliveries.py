@@ -20,6 +20,7 @@ SHOWN_SUBJECT = 40
 @admin.register(Delivery)
 class DeliveryAdmin(BaseAdmin[Delivery]):
     publisher_path = "issue__newsletter__publisher"
+    limit_path = "issue__newsletter__member_limits__membership"
     addable = changeable = False
     steps = STEPS
     list_display = ("address", "state", "attempts", "last_reply", "doubt", "settled_at", "issue_subject")

@@ -39,7 +39,11 @@ class NewsletterFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         chosen = _number(self.value())
-        return queryset if chosen is None else queryset.filter(**{self.path: chosen})
+        if chosen is None:
+            return queryset
+        # A reader of one's newsletter may be one of another, which is for others to know.
+        known = str(chosen) in dict(self.lookup_choices)
+        return queryset.filter(**{self.path: chosen}) if known else queryset.none()
 
 
 class SubscribedTo(NewsletterFilter):

@@ -42,6 +42,7 @@ class ImportForm(JourneyForm[Import]):
 class ImportAdmin(BaseAdmin[Import]):
     form = ImportForm
     publisher_path = "newsletter__publisher"
+    limit_path = "newsletter__member_limits__membership"
     list_display = ("uid", "newsletter", "state", *COUNTS[:1], *COUNTS[2:], "created_at")
     list_filter = (NewsletterFilter, "state")
     list_select_related = ("newsletter",)

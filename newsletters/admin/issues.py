@@ -57,6 +57,7 @@ def accounting(progress: Progress) -> str:
 class IssueAdmin(BaseAdmin[Issue]):
     form = IssueForm
     publisher_path = "newsletter__publisher"
+    limit_path = "newsletter__member_limits__membership"
     list_display = ("subject", "newsletter", "state_shown", "bar", "accounting", "started_at")
     list_filter = (NewsletterFilter, "state")
     list_select_related = ("newsletter__publisher",)

@@ -11,6 +11,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from accounts.admin import BaseAdmin, JourneyForm, Step
+from accounts.current import limited_membership
 from newsletters.models import Newsletter
 from newsletters.publishing.newsletters import create_newsletter, delete_newsletter, update_newsletter
 
@@ -50,7 +51,8 @@ class NewsletterForm(JourneyForm[Newsletter]):
             self.initial["from_address"] = self.instance.sender.address
 
     def carry_out(self) -> Newsletter:
-        fields = {name: self.cleaned_data[name] for name in EDITABLE}
+        # Whoever is limited to newsletters is not asked for the address, which belongs to all.
+        fields = {name: self.cleaned_data[name] for name in EDITABLE if name in self.cleaned_data}
         if self.instance.pk is None:
             return create_newsletter(self.cleaned_data["publisher"], **fields)
         changed = {name: value for name, value in fields.items() if name in self.changed_data}
@@ -60,6 +62,7 @@ class NewsletterForm(JourneyForm[Newsletter]):
 @admin.register(Newsletter)
 class NewsletterAdmin(BaseAdmin[Newsletter]):
     form = NewsletterForm
+    limit_path = "member_limits__membership"
     list_display = ("name", "publisher", "slug", "sender", "opt_in", "created_at")
     list_select_related = ("publisher", "sender")
     search_fields = ("name", "slug")
@@ -81,7 +84,17 @@ class NewsletterAdmin(BaseAdmin[Newsletter]):
         return ("publisher", *EDITABLE) if obj is None else ("uid", "publisher", *EDITABLE, "created_at")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Newsletter | None = None) -> tuple[str, ...]:
-        return () if obj is None else ("uid", "publisher", "created_at")
+        if obj is None:
+            return ()
+        # Senders belong to all newsletters: who is limited to some does not choose another.
+        return ("uid", "publisher", "created_at", *(("from_address",) if limited_membership(request) else ()))
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return limited_membership(request) is None and super().has_add_permission(request)
+
+    @admin.display(description="from address")
+    def from_address(self, newsletter: Newsletter) -> str:
+        return newsletter.sender.address
 
     def links(self, request: HttpRequest, obj: Newsletter) -> list[tuple[str, str]]:
         pages = {"Issues": "issue", "Imports": "import", "Readers": "subscriber"}

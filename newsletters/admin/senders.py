@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from django import forms
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from accounts.admin import BaseAdmin, JourneyForm, Step
-from newsletters.models import SenderIdentity
+from accounts.models import Membership
+from newsletters.models import Newsletter, SenderIdentity
 from newsletters.publishing.senders import (
     LEAST_RATE,
     MOST_CONNECTIONS,
@@ -60,6 +62,8 @@ class SenderForm(JourneyForm[SenderIdentity]):
 @admin.register(SenderIdentity)
 class SenderIdentityAdmin(BaseAdmin[SenderIdentity]):
     form = SenderForm
+    limit_path = "newsletters__member_limits__membership"
+    limited_writes = False
     list_display = ("address", "publisher", "usable", *LIMITS, "verified_at", "created_at")
     list_select_related = ("publisher",)
     search_fields = ("address",)
@@ -72,6 +76,11 @@ class SenderIdentityAdmin(BaseAdmin[SenderIdentity]):
             shown=lambda sender: not is_usable(sender),
         ),
     )
+
+    def scope_limited(self, rows: QuerySet[SenderIdentity], membership: Membership) -> QuerySet[SenderIdentity]:
+        # Once each, however many newsletters use it.
+        newsletters = Newsletter.objects.alive().filter(member_limits__membership=membership)
+        return rows.filter(pk__in=newsletters.values("sender"))
 
     def get_fields(self, request: HttpRequest, obj: SenderIdentity | None = None) -> tuple[str, ...]:
         own = ("publisher", "address", *LIMITS)

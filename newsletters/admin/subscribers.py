@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
 from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, Prefetch, QuerySet
 from django.http import HttpRequest
 
 from accounts.admin import BaseAdmin, JourneyForm, Step
+from accounts.current import limited_membership
+from accounts.models import Membership
 from newsletters.admin.filters import SubscribedTo
 from newsletters.audience.subscribing import erase_subscriber, subscribe, unsubscribe, update_subscriber
 from newsletters.models import ConsentEvent, Newsletter, Subscriber, Subscription, SubscriptionState
@@ -60,6 +64,10 @@ class SubscriptionsOfSubscriber(admin.TabularInline[Subscription, Subscriber]):
     extra = 0
     can_delete = False
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Subscription]:
+        rows, membership = super().get_queryset(request), limited_membership(request)
+        return rows if membership is None else _limited(rows, membership)
+
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.is_staff
 
@@ -75,13 +83,20 @@ class SubscriptionsOfSubscriber(admin.TabularInline[Subscription, Subscriber]):
         return f"{event.source} {event.detail}".strip() if event else ""
 
 
-def _leave_all(subscriber: Subscriber) -> None:
-    for subscription in subscriber.subscriptions.exclude(state=SubscriptionState.UNSUBSCRIBED):
+def _leave(subscriber: Subscriber, *, membership: Membership | None = None) -> None:
+    """End all subscriptions, or for a limited member those to the newsletters that it is limited to."""
+    rows = Subscription.objects.filter(subscriber=subscriber).exclude(state=SubscriptionState.UNSUBSCRIBED)
+    for subscription in rows if membership is None else _limited(rows, membership):
         unsubscribe(subscription.pk, source="admin")
+
+
+def _limited(rows: QuerySet[Subscription], membership: Membership) -> QuerySet[Subscription]:
+    return rows.filter(newsletter__member_limits__membership=membership, newsletter__deleted_at__isnull=True)
 
 
 @admin.register(Subscriber)
 class SubscriberAdmin(BaseAdmin[Subscriber]):
+    limit_path = "subscriptions__newsletter__member_limits__membership"
     list_display = ("address", "name", "publisher", "newsletters", "created_at")
     list_filter = (SubscribedTo,)
     list_select_related = ("publisher",)
@@ -92,7 +107,7 @@ class SubscriberAdmin(BaseAdmin[Subscriber]):
             name="unsubscribe",
             label="Unsubscribe…",
             done="unsubscribed from every newsletter.",
-            run=_leave_all,
+            run=_leave,
             question="Unsubscribe these readers from every newsletter? They can come back only by their own request.",
         ),
         Step(
@@ -109,7 +124,30 @@ class SubscriberAdmin(BaseAdmin[Subscriber]):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Subscriber]:
-        return super().get_queryset(request).prefetch_related("subscriptions__newsletter")
+        membership, shown = limited_membership(request), Subscription.objects.select_related("newsletter")
+        places = shown if membership is None else _limited(shown, membership)
+        return super().get_queryset(request).prefetch_related(Prefetch("subscriptions", places))
+
+    def scope_limited(self, rows: QuerySet[Subscriber], membership: Membership) -> QuerySet[Subscriber]:
+        here = _limited(Subscription.objects.filter(subscriber=OuterRef("pk")), membership)
+        return rows.filter(Exists(here))
+
+    def has_change_permission(self, request: HttpRequest, obj: Subscriber | None = None) -> bool:
+        # What a reader is called belongs to all newsletters, as the reader does.
+        return limited_membership(request) is None and super().has_change_permission(request, obj)
+
+    def steps_for(self, request: HttpRequest) -> Sequence[Step[Any]]:
+        membership = limited_membership(request)
+        if membership is None:
+            return self.steps
+        step = Step[Subscriber](
+            name="unsubscribe",
+            label="Unsubscribe…",
+            done="unsubscribed from your newsletters.",
+            run=functools.partial(_leave, membership=membership),
+            question="Unsubscribe these readers from your newsletters? They can come back only by their own request.",
+        )
+        return (step,)
 
     def get_search_results(
         self,

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import re
-
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
-from django.utils import timezone
 
-from accounts.keys import recognise
-from accounts.models import ApiKey
 from newsletters.audience.suppressing import is_suppressed
 from newsletters.models import (
     ConsentEvent,
@@ -161,34 +156,3 @@ def test_deleting_a_newsletter_hides_it(desk: Desk) -> None:
     assert desk.newsletter.name not in desk.client.post(listed, form, follow=True).context["cl"].result_list
     desk.newsletter.refresh_from_db()
     assert desk.newsletter.deleted_at is not None
-
-
-def test_an_api_key_may_be_for_chosen_newsletters(desk: Desk) -> None:
-    other = cast.make_newsletter(name="The other one")
-    form = {"publisher": desk.publisher.pk, "name": "Laptop", "scopes": ["issues:read"]}
-    page = reverse("admin:accounts_apikey_add")
-    assert other.name not in desk.client.get(page).content.decode()
-    assert desk.client.post(page, {**form, "newsletters": [other.pk]}).context["errors"]
-    desk.client.post(page, {**form, "newsletters": [desk.newsletter.pk]})
-    key = ApiKey.objects.get()
-    assert (key.limited, [limit.newsletter for limit in key.limits.all()]) == (True, [desk.newsletter])
-    shown = desk.client.get(reverse("admin:accounts_apikey_change", args=[key.pk])).content.decode()
-    assert desk.newsletter.name in shown
-
-
-def test_an_api_key_is_shown_once_and_works_until_it_is_revoked(desk: Desk) -> None:
-    form = {"publisher": desk.publisher.pk, "name": "Laptop", "scopes": ["issues:read"]}
-    answer = desk.client.post(reverse("admin:accounts_apikey_add"), form)
-    found = re.search(r"crnt_[A-Za-z0-9]{8}_[A-Za-z0-9_-]{43}", answer.content.decode())
-    assert found
-    assert "no-store" in answer["Cache-Control"]
-    key = ApiKey.objects.get()
-    assert recognise(found.group()) == key
-    assert key.created_by == desk.user
-    later = desk.client.get(reverse("admin:accounts_apikey_change", args=[key.pk])).content.decode()
-    assert found.group() not in later
-    listed = reverse("admin:accounts_apikey_changelist")
-    desk.client.post(listed, {"action": "revoke", "_selected_action": key.pk, "confirmed": "yes"})
-    key.refresh_from_db()
-    assert key.revoked_at is not None
-    assert key.revoked_at <= timezone.now()

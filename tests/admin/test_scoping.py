@@ -9,7 +9,7 @@ from django.test import Client
 from django.urls import reverse
 from django_dramatiq.models import Task
 
-from accounts.models import ApiKey, User
+from accounts.models import User
 from newsletters.models import (
     Delivery,
     DeliveryState,
@@ -24,7 +24,6 @@ from tests import cast
 from tests.admin.desks import Desk, sit_down
 
 LISTS = (
-    "accounts_apikey",
     "accounts_publisher",
     "newsletters_delivery",
     "newsletters_destination",
@@ -42,7 +41,6 @@ def furnish(desk: Desk) -> dict[str, int]:
     """Give the desk one row of each kind; return their numbers by the list's name."""
     reader = cast.make_reader(desk.newsletter)
     issue = cast.make_issue(desk.newsletter)
-    key, _ = cast.make_api_key(desk.publisher)
     delivery = Delivery.objects.create(issue=issue, subscription=reader, state=DeliveryState.QUEUED)
     notice = Notice.objects.create(kind=NoticeKind.PROOF, to_address=cast.BORIS, issue=issue)
     suppression = Suppression.objects.create(
@@ -51,7 +49,6 @@ def furnish(desk: Desk) -> dict[str, int]:
     imported = Import.objects.create(newsletter=desk.newsletter, consent_source="a list")
     destination = Destination.objects.create(publisher=desk.publisher, domain="example.net")
     return {
-        "accounts_apikey": key.pk,
         "accounts_publisher": desk.publisher.pk,
         "newsletters_delivery": delivery.pk,
         "newsletters_destination": destination.pk,
@@ -99,13 +96,12 @@ def test_a_viewer_reads_and_can_neither_add_nor_act(viewer_desk: Desk) -> None:
     for name in LISTS:
         assert viewer_desk.client.get(reverse(f"admin:{name}_change", args=[rows[name]])).status_code == 200
         assert viewer_desk.client.get(reverse(f"admin:{name}_add")).status_code == 403
-    key = ApiKey.objects.get()
     viewer_desk.client.post(
-        reverse("admin:accounts_apikey_changelist"),
-        {"action": "revoke", "_selected_action": key.pk, "confirmed": "yes"},
+        reverse("admin:newsletters_newsletter_changelist"),
+        {"action": "delete_newsletter", "_selected_action": viewer_desk.newsletter.pk, "confirmed": "yes"},
     )
-    key.refresh_from_db()
-    assert key.revoked_at is None
+    viewer_desk.newsletter.refresh_from_db()
+    assert viewer_desk.newsletter.deleted_at is None
 
 
 def test_the_choices_of_a_form_are_those_of_the_members_publishers(desk: Desk, other_desk: Desk) -> None:
