@@ -97,14 +97,11 @@ def _find(publisher: Publisher, invitation_id: str) -> Invitation:
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def invitation_page(request: HttpRequest, token: str) -> HttpResponse:
-    """Show who invites to what. A POST accepts, or leads a stranger to the log-in or the sign-up and back."""
-    response = _answer(request, token)
-    # The address of the page is a secret.
-    response.headers["Referrer-Policy"] = "no-referrer"
-    return response
+    """Show who invites to what. A POST accepts, or leads a stranger to the log-in or the sign-up and back.
 
-
-def _answer(request: HttpRequest, token: str) -> HttpResponse:
+    The address is a secret, which the site's Referrer-Policy (same-origin) keeps here. "no-referrer" would make the
+    browser hide the origin of the page's own forms as well (Fetch, 3.2.5), and they would be refused.
+    """
     try:
         pk = open_token(INVITATION, token).pk
     except InvalidTokenError:

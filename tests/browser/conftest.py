@@ -51,13 +51,21 @@ def site(postgresql: Postgresql, redis: RedisServer, _smtp_sink: SmtpSink, stati
         made.stop()
 
 
+@pytest.fixture(scope="package")
+def looked_at() -> set[tuple[str, bool]]:
+    """The pages that somebody has looked at closely, and whether with scripts: once is enough."""
+    return set()
+
+
 @pytest.fixture
-def visit(chromium: Browser, site: Site, smtp_sink: SmtpSink) -> Iterator[Callable[..., Visitor]]:
+def visit(
+    chromium: Browser, site: Site, smtp_sink: SmtpSink, looked_at: set[tuple[str, bool]]
+) -> Iterator[Callable[..., Visitor]]:
     """Return a maker of visitors with a browser profile of their own: `visit(scripts=False)`."""
     made: list[Visitor] = []
 
     def make(**options: Any) -> Visitor:
-        made.append(Visitor(chromium, site=site, sink=smtp_sink, **options))
+        made.append(Visitor(chromium, site=site, sink=smtp_sink, looked_at=looked_at, **options))
         return made[-1]
 
     yield make

@@ -44,13 +44,15 @@ class Visitor:
     test when the visitor leaves.
     """
 
-    def __init__(self, browser: Browser, *, site: Site, sink: SmtpSink, scripts: bool = True) -> None:
+    def __init__(
+        self, browser: Browser, *, site: Site, sink: SmtpSink, looked_at: set[tuple[str, bool]], scripts: bool = True
+    ) -> None:
         self.address = site.environment["BASE_URL"]
         self.scripts = scripts
         self.troubles: list[str] = []
         self._sink = sink
         self._read_mails = sink.count()
-        self._looked_at: set[str] = set()
+        self._looked_at = looked_at
         self._context = browser.new_context(
             base_url=self.address, java_script_enabled=scripts, viewport={"width": WIDE, "height": 900}
         )
@@ -76,8 +78,14 @@ class Visitor:
         assert self.troubles == []
 
     # --- moving about ---------------------------------------------------------
-    def open(self, path: str) -> None:
-        self.page.goto(path)
+    def open(self, path: str) -> int:
+        """Open a page of the site and return its status."""
+        response = self.page.goto(path)
+        assert response is not None
+        return response.status
+
+    def path(self) -> str:
+        return urlsplit(self.page.url).path
 
     def press(self, name: str, *, exact: bool = True) -> None:
         """Press the only button of this name in the page's main part, or else anywhere."""
@@ -93,6 +101,13 @@ class Visitor:
         """Fill in fields by the names that forms know them by."""
         for name, value in fields.items():
             self.page.locator(f'main [name="{name}"]:visible').fill(value)
+
+    def choose(self, label: str) -> None:
+        """Choose a radio button."""
+        self.page.get_by_role("radio", name=label).check()
+
+    def tick(self, label: str) -> None:
+        self.page.get_by_role("checkbox", name=label).check()
 
     def heading(self) -> str:
         return self.page.locator("h1").inner_text()
@@ -139,10 +154,10 @@ class Visitor:
 
     # --- looking closely ------------------------------------------------------
     def look(self, name: str) -> None:
-        """Check the page the visitor is on, once for each `name`, and take its pictures."""
-        if name in self._looked_at:
+        """Check the page the visitor is on, once for each `name` with and without scripts, and take its pictures."""
+        if (name, self.scripts) in self._looked_at:
             return
-        self._looked_at.add(name)
+        self._looked_at.add((name, self.scripts))
         assert self.page.title().strip(" ·") not in ("", "Courant"), name
         self._check_widths(name)
         if self.scripts:

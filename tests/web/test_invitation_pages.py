@@ -89,7 +89,7 @@ def test_opening_the_link_changes_nothing_and_tells_who_invites(house: House) ->
     assert answer.status_code == 200
     assert house.publisher.name in page
     assert house.owner.get_full_name() in page
-    assert answer["Referrer-Policy"] == "no-referrer"
+    assert answer["Referrer-Policy"] == "same-origin"
     assert "no-store" in answer["Cache-Control"]
     assert not answer.cookies.get("courant-session")
     assert Invitation.objects.get().accepted_at is None
