@@ -66,9 +66,10 @@ def create_key(owner: Visitor, home: str) -> str:
     owner.fill(password=PASSWORD)
     owner.press("Go on")
     owner.look("key-new")
-    owner.press("Create")
-    owner.look("key-new-wrong")
     owner.fill(name="Website")
+    owner.press("Create")
+    assert owner.page.get_by_role("group", name="It may").get_by_text("required").is_visible()
+    owner.look("key-new-wrong")
     owner.tick("Read newsletters and senders (newsletters:read)")
     owner.press("Create")
     assert owner.heading() == "Your new API key"

@@ -66,8 +66,7 @@ def reset_link(user: User) -> str:
 def names(patterns: list[URLPattern | URLResolver]) -> Iterator[str]:
     for pattern in patterns:
         if isinstance(pattern, URLResolver):
-            if pattern.app_name != "headless":
-                yield from names(pattern.url_patterns)
+            yield from names(pattern.url_patterns)
         else:
             yield pattern.name or "?"
 
@@ -75,7 +74,8 @@ def names(patterns: list[URLPattern | URLResolver]) -> Iterator[str]:
 def below_account() -> set[str]:
     found: set[str] = set()
     for pattern in get_resolver().url_patterns:
-        if str(pattern.pattern).startswith("account/"):
+        path = str(pattern.pattern)
+        if path.startswith("account/") and not path.startswith("account/api/"):
             found |= set(names([pattern]))
     return found
 
