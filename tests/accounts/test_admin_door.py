@@ -29,7 +29,7 @@ def make_staff(**fields: Any) -> User:
         ("/admin/login/?next=/%5Cevil.example", LOG_IN),
     ],
 )
-def test_the_admin_asks_for_log_in_where_everybody_logs_in(asked: str, led_to: str) -> None:
+def test_t32_the_admin_asks_for_log_in_where_everybody_logs_in(asked: str, led_to: str) -> None:
     assert Client().get(asked)["Location"] == led_to
     assert Client().post(asked, {"username": cast.EDITOR, "password": cast.PASSWORD})["Location"] == led_to
 
@@ -58,7 +58,7 @@ def test_who_is_not_staff_is_told_so() -> None:
     assert client.get("/admin/", follow=True).status_code == 403
 
 
-def test_the_password_alone_does_not_open_the_admin_to_whom_has_a_second_factor() -> None:
+def test_t32_the_password_alone_does_not_open_the_admin_to_whom_has_a_second_factor() -> None:
     make_totp(make_staff())
     client = Client()
     log_in(client, cast.EDITOR)
@@ -103,7 +103,7 @@ def _required(request: pytest.FixtureRequest, settings: Any) -> None:
 
 @pytest.mark.parametrize("page", ["/", "/admin/", "/admin/newsletters/issue/add/", "/account/email/x", "/nothing"])
 @pytest.mark.usefixtures("_required")
-def test_who_must_have_a_second_factor_is_led_to_it_before_any_other_page(page: str) -> None:
+def test_t32_who_must_have_a_second_factor_is_led_to_it_before_any_other_page(page: str) -> None:
     user = make_staff()
     client = Client()
     log_in(client, cast.EDITOR)
