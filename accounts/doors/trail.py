@@ -1,7 +1,6 @@
 """What happens at the doors, on record: an audit entry for each act that concerns an account's security.
 
-Written in the transaction of the act; where django-allauth tells only after the commit (a second factor that was
-added, new recovery codes), together with the mail about it.
+Written in the transaction of the act.
 """
 
 from __future__ import annotations
@@ -13,9 +12,12 @@ from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.internal.flows.login import get_authentication_records
 from allauth.account.models import EmailAddress
 from allauth.core import context
+from allauth.mfa.models import Authenticator
+from allauth.mfa.signals import authentication_failed
 from allauth.usersessions.adapter import DefaultUserSessionsAdapter
 from allauth.usersessions.models import UserSession
 from django.db import transaction
+from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
 
 from accounts.audit import Actor, record
@@ -47,6 +49,13 @@ def note(action: str, user: User, request: HttpRequest, **detail: Any) -> None:
 
 def _append(action: str, actor: Actor, object_id: str, detail: dict[str, Any]) -> None:
     record(action, actor=actor, publisher_id=None, object_type="user", object_id=object_id, detail=detail)
+
+
+# For a wrong code django-allauth has no method of an adapter.
+@receiver(authentication_failed, dispatch_uid="trail")
+def note_wrong_code(request: HttpRequest, user: User, authenticator: Authenticator, **_about: Any) -> None:
+    """Record a wrong code of a second factor: whoever types it has the password."""
+    note("session.refused", user, request, means=[authenticator.type])
 
 
 class TrailMixin(DefaultAccountAdapter):  # type: ignore[misc]  # django-allauth ships no types

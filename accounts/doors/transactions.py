@@ -58,7 +58,18 @@ def _run(view: View, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpRes
     expected: Exception
     with transaction.atomic():
         try:
-            return view(request, *args, **kwargs)
+            response = view(request, *args, **kwargs)
+            _run_what_waits_for_the_commit()
         except EXPECTED as ended:
             expected = ended
+        else:
+            return response
     raise expected
+
+
+def _run_what_waits_for_the_commit() -> None:
+    # django-allauth tells of new second factors only then; their audit entries and mails are to be part of it.
+    connection = transaction.get_connection()
+    waiting, connection.run_on_commit = connection.run_on_commit, []
+    for _savepoints, act, _robust in waiting:
+        act()

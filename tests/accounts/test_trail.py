@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from allauth.account.models import EmailAddress, EmailConfirmationHMAC
 from allauth.mfa.models import Authenticator
-from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
@@ -20,8 +19,7 @@ from accounts.models import AccountMail, AuditEntry, User
 from tests import cast
 from tests.accounts.doors import ZOE, App, code_of, forget_limits, is_logged_in, log_in, make_totp, post, sign_up
 
-# Second factors are recorded when the transaction has been committed.
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 NEW = "another long pass phrase"
 
 
@@ -170,7 +168,36 @@ def test_nothing_happens_where_its_line_cannot_be_written(monkeypatch: pytest.Mo
         sign_up(Client())
     monkeypatch.setattr(trail, "record", record)
     assert User.objects.get().password == before
-    assert connection.in_atomic_block is False
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_second_factor_is_there_without_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    user = cast.make_user()
+    client = logged_in(user)
+    post(client, "account_reauthenticate", password=cast.PASSWORD)
+    client.get(reverse("mfa_activate_totp"))
+
+    def fail(*_arguments: Any, **_named: Any) -> None:
+        assert Authenticator.objects.exists()
+        raise RuntimeError("the entry cannot be stored")
+
+    monkeypatch.setattr(trail, "record", fail)
+    with pytest.raises(RuntimeError):
+        post(client, "mfa_activate_totp", code=code_of(client.session["mfa.totp.secret"]))
+    assert not Authenticator.objects.exists()
+
+
+def test_wrong_codes_are_on_record() -> None:
+    user = cast.make_user()
+    make_totp(user)
+    client = Client()
+    log_in(client, user.email)
+    post(client, "mfa_authenticate", code="000000")
+    app = App()
+    app.post("auth/login", email=user.email, password=cast.PASSWORD)
+    app.post("auth/2fa/authenticate", code="000000")
+    rows = AuditEntry.objects.order_by("pk")
+    assert [(row.action, row.detail) for row in rows] == [("session.refused", {"means": ["totp"]})] * 2
 
 
 def test_no_secret_is_in_the_trail() -> None:
