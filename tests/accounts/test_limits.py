@@ -173,6 +173,7 @@ def test_t19_five_codes_a_minute_are_tried_for_an_account() -> None:
     assert is_logged_in(client)
 
 
+@pytest.mark.dialects
 @pytest.mark.django_db(transaction=True)
 def test_t19_of_fifty_guesses_at_once_five_are_tried(tried: list[str]) -> None:
     cast.make_user()
@@ -197,6 +198,7 @@ def test_t19_of_fifty_guesses_at_once_five_are_tried(tried: list[str]) -> None:
     assert len(tried) == 5
 
 
+@pytest.mark.dialects
 @pytest.mark.django_db(transaction=True)
 def test_t35_of_sign_ups_with_one_address_at_once_one_makes_an_account(settings: Any) -> None:
     settings.SIGN_UP = "open"

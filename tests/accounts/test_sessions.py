@@ -138,6 +138,17 @@ def test_a_reset_password_ends_every_session(user: User) -> None:
     assert not is_logged_in(visitor)
 
 
+def test_who_takes_over_a_session_does_not_change_the_address_with_it(user: User) -> None:
+    stolen, app = logged_in(user), app_of(user)
+    asked = post(stolen, "account_email", action_add="", email="eve@example.org")
+    assert asked["Location"].startswith("/account/reauthenticate/")
+    assert app.post("account/email", email="eve@example.org").status_code == 401
+    assert not AccountMail.objects.filter(to_address="eve@example.org").exists()
+    # The owner types the password, and the address that was asked for is not lost.
+    assert stolen.post(asked["Location"], {"password": cast.PASSWORD}).status_code == 302
+    assert AccountMail.objects.filter(to_address="eve@example.org").count() == 1
+
+
 def test_sessions_are_listed_and_ended_one_by_one(user: User) -> None:
     app, client = app_of(user), logged_in(user)
     listed = app.call("GET", "auth/sessions").json()["data"]

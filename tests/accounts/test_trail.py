@@ -133,6 +133,7 @@ def test_second_factors_are_on_record_and_told() -> None:
 def test_a_changed_address_is_on_record_and_told_to_the_old_one() -> None:
     user = cast.make_user()
     client = logged_in(user)
+    post(client, "account_reauthenticate", password=cast.PASSWORD)
     client.post(reverse("account_email"), {"action_add": "", "email": ZOE})
     key = EmailConfirmationHMAC(EmailAddress.objects.get(verified=False)).key
     client.post(reverse("account_confirm_email", args=[key]))
