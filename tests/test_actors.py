@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import threading
+from datetime import timedelta
 
 import dramatiq
 import pytest
+from django.core import mail
+from django.db.models.functions import Now
 from dramatiq.brokers.stub import StubBroker
 from pytest_django.fixtures import Settings
 
+from accounts.mailing import queue
+from accounts.models import AccountMail, AccountMailKind
 from newsletters import actors
 from newsletters.publishing.progress import measure
+from tests import cast
 from tests.delivery.ended import DAYS, make_ended
 
 
@@ -77,3 +83,25 @@ def test_old_issues_are_archived_only_when_the_operator_says_after_how_many_days
     actors.archive_issues.fn(issue.pk)
     assert rung(1_240) == []
     assert measure(issue).archived_at is not None
+
+
+@pytest.mark.django_db
+@pytest.mark.dialects
+def test_a_mail_about_an_account_is_rung_for_until_it_is_sent_and_forgotten_in_the_end() -> None:
+    user = cast.make_user()
+    row = queue(AccountMailKind.RESET_PASSWORD, to=user.email, user=user)
+
+    def rung(now: float) -> list[int]:
+        bells = [bell for question in actors.QUESTIONS for bell in question.bells(now)]
+        return [bell.row_id for bell in bells if bell.actor is actors.send_account_mail]
+
+    assert rung(2_000) == [row.pk]
+    # Not at every tick while it waits for a thread.
+    assert rung(2_001) == []
+    assert rung(2_006) == [row.pk]
+    actors.send_account_mail.fn(row.pk)
+    assert rung(2_012) == []
+    assert [message.to for message in mail.outbox] == [[user.email]]
+    AccountMail.objects.update(sent_at=Now() - timedelta(days=31))
+    rung(3_000)
+    assert not AccountMail.objects.exists()
