@@ -6,7 +6,8 @@ import zoneinfo
 
 from django.db import transaction
 
-from accounts.models import Membership, Publisher, Role, User
+from accounts.models import Publisher, Role, User
+from accounts.people.joining import join
 from core.errors import NotFoundError, invalid_field
 from core.public_ids import decode
 
@@ -19,7 +20,7 @@ def create_publisher(
 ) -> Publisher:
     """Store a publisher; `owner_email` names its owner, who is created when unknown.
 
-    A new owner may sign in to the admin when a password is given. Raises InvalidError for an empty or
+    A new owner without a password gets one by “Reset your password”. Raises InvalidError for an empty or
     long name and for an unknown time zone.
     """
     if not name.strip() or len(name) > MAX_NAME_LENGTH or not name.isprintable():
@@ -30,8 +31,8 @@ def create_publisher(
     if owner_email:
         owner = User.objects.filter(email__iexact=owner_email).first()
         if owner is None:
-            owner = User.objects.create_user(owner_email, owner_password, is_staff=owner_password is not None)
-        Membership.objects.create(publisher=publisher, user=owner, role=Role.OWNER)
+            owner = User.objects.create_user(owner_email, owner_password)
+        join(publisher, owner, role=Role.OWNER)
     return publisher
 
 

@@ -34,13 +34,13 @@ class Event:
     page: Callable[[], str] | None = reset_page
 
 
-def _site() -> str:
-    return settings.BASE_URL
+def _publishers() -> str:
+    return f"{settings.BASE_URL}/publishers/"
 
 
 def _of_publisher(heading: str, sentence: str, yours: str = "") -> Event:
     advice = "If you did not expect this, ask {by}. Owners see all members and API keys of {publisher} here:"
-    return Event(heading, sentence, yours, advice, _site)
+    return Event(heading, sentence, yours, advice, _publishers)
 
 
 GENERAL = Event(

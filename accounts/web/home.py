@@ -18,4 +18,6 @@ def home(request: HttpRequest) -> HttpResponse:
     invitation = invitation_of(request)
     if invitation is not None:
         return redirect("invitation", make_token(INVITATION, invitation.pk))
-    return redirect("admin:index" if memberships(request) else "publishers")
+    assert request.user.is_authenticated
+    works = bool(memberships(request)) and request.user.is_staff
+    return redirect("admin:index" if works else "publishers")

@@ -90,7 +90,7 @@ def test_a_publisher_is_made_with_its_owner() -> None:
     membership = Membership.objects.get()
     assert (membership.user.email, membership.role) == (cast.EDITOR, Role.OWNER)
     assert not membership.user.has_usable_password()
-    assert not membership.user.is_staff
+    assert membership.user.is_staff
 
 
 @pytest.mark.parametrize(

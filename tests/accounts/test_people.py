@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
 from pytest_django.fixtures import Settings
 
 from accounts.keys import create_key, revoke
@@ -103,3 +105,14 @@ def test_owners_and_who_made_it_are_told_of_a_key_and_of_its_end() -> None:
         revoke(key, actor=ACTOR)
     assert sorted(AccountMail.objects.values_list("to_address", flat=True)) == [EMIL, OLGA]
     assert mails() == {(OLGA, "api_key_revoked"), (EMIL, "api_key_revoked")}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_members_of_before_may_open_the_admin_and_nobody_else() -> None:
+    member, stranger = cast.make_user(OLGA, publisher=cast.make_publisher()), cast.make_user(EMIL)
+    leaves = MigrationExecutor(connection).loader.graph.leaf_nodes()
+    try:
+        MigrationExecutor(connection).migrate([("accounts", "0011_known_devices")])
+    finally:
+        MigrationExecutor(connection).migrate(leaves)
+    assert dict(User.objects.values_list("email", "is_staff")) == {member.email: True, stranger.email: False}
