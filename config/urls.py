@@ -5,6 +5,7 @@ from django.urls import include, path
 
 from accounts.doors.transactions import whole
 from accounts.web.profile import overview, profile
+from accounts.web.sessions import end_session_page
 from config.api import api
 
 urlpatterns = [
@@ -13,6 +14,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("account/", overview, name="account_overview"),
     path("account/profile/", profile, name="account_profile"),
+    path("account/sessions/<int:pk>/end", end_session_page, name="session_end"),
     path("account/", include(whole("allauth.urls"))),
     path("account/api/", include("accounts.doors.specification")),
     path("account/api/", include((whole("allauth.headless.urls"), "headless"))),

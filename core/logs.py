@@ -18,6 +18,8 @@ _ADDRESS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,25
 # A link that was mangled on its way still holds its token, so all that follows /c/, /u/ or /v/ goes.
 _SECRET = re.compile(
     r"crnt_[A-Za-z0-9]{8}_[A-Za-z0-9_-]{20,60}|(?<=/[cuv]/)[^/\s\"']+|(?<=/)[A-Za-z0-9_-]{43}(?![\w-])"
+    # Links that verify an address and reset a password.
+    r"|(?<=/confirm-email/)[^/\s\"']+|(?<=/reset/key/)[^/\s\"']+"
 )
 _REDACTED_KEYS = {"authorization", "password", "secret", "token", "cookie", "address", "email"}
 

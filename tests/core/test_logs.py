@@ -29,6 +29,13 @@ def test_a_token_elsewhere_is_not_logged() -> None:
         assert token not in redact(None, "info", {"event": text})["event"]
 
 
+@pytest.mark.parametrize("path", ["/account/confirm-email/{}/", "/account/password/reset/key/{}/"])
+@pytest.mark.parametrize("secret", ["MTA:1wabcd:x9_-Zz0123456789abcdef", "1-d5xyz9-0123456789abcdef0123456789abcdef"])
+def test_links_of_accounts_are_not_logged(path: str, secret: str) -> None:
+    event = redact(None, "info", {"event": f"Internal Server Error: {path.format(secret)}"})
+    assert event["event"] == f"Internal Server Error: {path.format('[secret]')}"
+
+
 def test_addresses_and_keys_are_not_logged() -> None:
     event = redact(None, "info", {"event": f"{cast.ADA} crnt_abcdefgh_{'x' * 43}", "address": cast.ADA})
     assert event == {"event": "[address] [secret]", "address": "[redacted]"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
+from typing import Any
 
 # Inputs that name themselves, or that nobody sees.
 UNLABELLED = {"hidden", "submit", "button"}
@@ -91,4 +92,17 @@ def read_page(html: str) -> Page:
             if name not in page.ids:
                 page.faults.append(f"the field {entry.get('name')} is described by {name}, which is missing")
     page.faults += [f"it leads to another host: {it}" for it in page.addresses if re.match(r"\s*(https?:)?//", it)]
+    return page
+
+
+def check(response: Any, *, status: int = 200) -> Page:
+    """Check an answer of the site that is a page, and return what it is made of."""
+    assert response.status_code == status, response
+    page = read_page(response.content.decode())
+    assert page.faults == []
+    assert "no-store" in response["Cache-Control"]
+    assert "unsafe" not in response["Content-Security-Policy"]
+    assert response["X-Frame-Options"] == "DENY"
+    # Not "no-referrer": the browser would hide the origin of the page's own form as well, and be refused.
+    assert response["Referrer-Policy"] == "same-origin"
     return page

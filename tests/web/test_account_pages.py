@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from allauth.account.forms import default_token_generator
@@ -11,7 +10,6 @@ from allauth.account.models import EmailAddress, EmailConfirmationHMAC
 from allauth.account.utils import user_pk_to_url_str
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
-from django.core.cache import cache
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from pytest_django.fixtures import Settings
@@ -20,32 +18,10 @@ from accounts.models import User
 from tests import cast
 from tests.accounts.doors import log_in, post
 from tests.accounts.passkeys import add_passkey
-from tests.web.page_reader import Page, read_page
+from tests.web.page_reader import check
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_doors")]
 ADDRESS = cast.EDITOR
-
-
-@pytest.fixture(autouse=True)
-def nothing_counted(settings: Settings) -> Iterator[None]:
-    settings.SIGN_UP = "open"
-    cache.clear()
-    yield
-    cache.clear()
-
-
-@pytest.fixture
-def person() -> User:
-    return cast.make_user()
-
-
-@pytest.fixture
-def inside(person: User) -> Client:
-    """A browser that has just logged in, and shown once more whose it is."""
-    client = Client()
-    assert log_in(client, person.email).status_code == 302
-    assert post(client, "account_reauthenticate", password=cast.PASSWORD).status_code == 302
-    return client
 
 
 def protect(user: User) -> None:
@@ -78,18 +54,6 @@ def below_account() -> set[str]:
         if path.startswith("account/") and not path.startswith("account/api/"):
             found |= set(names([pattern]))
     return found
-
-
-def check(response: Any, *, status: int = 200) -> Page:
-    assert response.status_code == status, response
-    page = read_page(response.content.decode())
-    assert page.faults == []
-    assert "no-store" in response["Cache-Control"]
-    assert "unsafe" not in response["Content-Security-Policy"]
-    assert response["X-Frame-Options"] == "DENY"
-    # Not "no-referrer": the browser would hide the origin of the page's own form as well, and be refused.
-    assert response["Referrer-Policy"] == "same-origin"
-    return page
 
 
 # Pages for anybody.
@@ -138,6 +102,7 @@ OTHERS = {
     "mfa_authenticate",
     "mfa_download_recovery_codes",
     "mfa_login_webauthn",
+    "session_end",
 }
 
 
@@ -267,28 +232,3 @@ def test_a_changed_address_waits_for_its_link(inside: Client, person: User) -> N
     assert "pending" in page.ids
     person.refresh_from_db()
     assert person.email == ADDRESS
-
-
-@pytest.mark.parametrize(
-    ("user_agent", "name"),
-    [
-        ("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", "Firefox on Linux"),
-        (
-            "Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Safari/537.36 Edg/140.0",
-            "Edge on Windows",
-        ),
-        (
-            "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 Version/18.5 Safari/604.1",
-            "Safari on iPhone",
-        ),
-        ("curl/8.5.0", "curl/8.5.0"),
-        ("", "Unknown"),
-        ("<b>", "&lt;b&gt;"),
-    ],
-)
-def test_a_session_is_called_what_people_call_its_browser(person: User, user_agent: str, name: str) -> None:
-    browser = Client(headers={"user-agent": user_agent})
-    log_in(browser, person.email)
-    page = browser.get(reverse("usersessions_list"))
-    check(page)
-    assert f">{name}</span>" in page.content.decode()
