@@ -13,21 +13,17 @@ from accounts.models import AccountMail, Membership
 @admin.register(AccountMail)
 class AccountMailAdmin(BaseAdmin[AccountMail]):
     addable = changeable = False
-    list_display = (
-        "uid",
-        "kind",
-        "to_address",
-        "state",
-        "uncertain",
-        "attempts",
-        "last_reply",
-        "created_at",
-        "sent_at",
-    )
+    list_display = ("to_address", "kind", "state", "doubt", "attempts", "last_reply", "created_at", "sent_at")
     list_filter = ("kind", "state", "uncertain")
     search_fields = ("to_address",)
-    # Neither what a session or a link is made of, nor what only workers use.
-    exclude = ("public_id", "lease_until", "intent_at", "password_mark", "email_address")
+    # Neither what a link hangs on, nor what only workers use.
+    fields = ("uid", *list_display, "kills", "next_at", "user", "invitation", "detail")
+    readonly_fields = fields
+
+    @admin.display(description="uncertain")
+    def doubt(self, row: AccountMail) -> str:
+        # Django's red cross for "no" would say that something is wrong.
+        return "uncertain" if row.uncertain else ""
 
     def scope(self, rows: QuerySet[AccountMail], membership: Membership) -> QuerySet[AccountMail]:
         return rows.none()

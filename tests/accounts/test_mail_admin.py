@@ -28,11 +28,12 @@ def test_a_superuser_reads_what_became_of_mails_and_changes_nothing(superuser: C
     row = sent(verification())
     AccountMail.objects.update(uncertain=True, last_reply="451 4.3.0 busy")
     found = superuser.get(reverse(LIST), {"uncertain__exact": 1}).content.decode()
-    assert row.uid in found
+    assert row.to_address in found
+    assert '<td class="field-doubt">uncertain</td>' in found
     assert "451 4.3.0 busy" in found
     page = superuser.get(reverse("admin:accounts_accountmail_change", args=[row.pk]))
     assert page.status_code == 200
-    assert row.to_address in page.content.decode()
+    assert row.uid in page.content.decode()
     assert row.password_mark not in page.content.decode()
     for name, arguments in (("add", []), ("delete", [row.pk])):
         assert superuser.get(reverse(f"admin:accounts_accountmail_{name}", args=arguments)).status_code == 403
