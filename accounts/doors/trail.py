@@ -74,11 +74,16 @@ class TrailMixin(DefaultAccountAdapter):  # type: ignore[misc]  # django-allauth
         return response
 
     def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:
-        """Record a wrong password; for an address without an account alike, which also takes as long."""
+        """Record a wrong password; for an address without an account take as long, and leave nothing.
+
+        What strangers type must neither fill a log from which nothing is removed nor stay in it.
+        """
         address = str(credentials.get("email", ""))
         known = EmailAddress.objects.filter(email=address.lower()).order_by("-verified").first()
         actor = Actor(ActorKind.USER, address, client_address(request))
-        _append("session.refused", actor, str(known.user_id) if known else "", {"means": ["password"]})
+        with transaction.atomic():
+            _append("session.refused", actor, str(known.user_id) if known else "", {"means": ["password"]})
+            transaction.set_rollback(known is None)
         super().authentication_failed(request, **credentials)
 
     def logout(self, request: HttpRequest) -> None:

@@ -148,6 +148,16 @@ def test_t17_a_reset_writes_as_much_with_and_without_an_account(ask: Ask) -> Non
     assert (writes(KNOWN), writes(UNKNOWN)) == (1, 1)
 
 
+@pytest.mark.parametrize("ask", [log_in_page, log_in_json])
+def test_t17_a_refused_log_in_writes_as_much_with_and_without_an_account(ask: Ask) -> None:
+    def writes(address: str) -> int:
+        with CaptureQueriesContext(connection) as queries:
+            ask(address)
+        return sum(query["sql"].startswith("INSERT INTO") and "auditentry" in query["sql"] for query in queries)
+
+    assert (writes(KNOWN), writes(UNKNOWN)) == (1, 1)
+
+
 @pytest.mark.parametrize("ask", [reset_page, reset_json])
 def test_an_address_without_an_account_is_never_mailed_a_reset(ask: Ask) -> None:
     ask(UNKNOWN)
