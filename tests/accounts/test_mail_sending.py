@@ -204,6 +204,12 @@ def test_mails_with_links_that_were_asked_for_before_a_new_password_are_not_sent
     assert mail.outbox == []
 
 
+def test_a_mail_that_waits_outlives_a_rotation_of_the_signing_keys(settings: Settings) -> None:
+    row = verification()
+    settings.SIGNING_KEYS = ("another key of more than forty characters 0123456789",)
+    assert sent(row).state == MailState.SENT
+
+
 def test_no_reset_link_goes_to_an_address_that_is_no_longer_theirs_or_to_a_closed_account() -> None:
     user, _ = person(verified=True)
     elsewhere = queue(Kind.RESET_PASSWORD, to=cast.DMITRI, user=user)
