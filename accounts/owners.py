@@ -10,7 +10,8 @@ from django.db import transaction
 from accounts.audit import Actor, record
 from accounts.mailing import queue
 from accounts.models import AccountMailKind, ActorKind, Membership, Publisher, Role, User
-from accounts.publishers import MAX_NAME_LENGTH, create_publisher, find_publisher
+from accounts.people.founding import MAX_NAME_LENGTH
+from accounts.publishers import create_publisher, find_publisher
 from core.addresses import canonical
 from core.errors import ConflictError, invalid_field
 

@@ -2,37 +2,39 @@
 
 from __future__ import annotations
 
-import zoneinfo
-
 from django.db import transaction
 
+from accounts.audit import Actor
 from accounts.models import Publisher, Role, User
+from accounts.people.founding import check, record
 from accounts.people.joining import join
-from core.errors import NotFoundError, invalid_field
+from core.errors import NotFoundError
 from core.public_ids import decode
-
-MAX_NAME_LENGTH = 100
 
 
 @transaction.atomic
 def create_publisher(
-    *, name: str, time_zone: str = "UTC", owner_email: str = "", owner_password: str | None = None
+    *,
+    name: str,
+    time_zone: str = "UTC",
+    owner_email: str = "",
+    owner_password: str | None = None,
+    actor: Actor | None = None,
 ) -> Publisher:
-    """Store a publisher; `owner_email` names its owner, who is created when unknown.
+    """Store a publisher; `owner_email` names its owner, who is created when unknown, `actor` is for the audit log.
 
     A new owner without a password gets one by “Reset your password”. Raises InvalidError for an empty or
     long name and for an unknown time zone.
     """
-    if not name.strip() or len(name) > MAX_NAME_LENGTH or not name.isprintable():
-        raise invalid_field("/name", "invalid_name", f"A name has 1 to {MAX_NAME_LENGTH} printable characters.")
-    if time_zone not in zoneinfo.available_timezones():
-        raise invalid_field("/time_zone", "unknown_time_zone", "Name a time zone such as Europe/Berlin.")
+    check(name=name, time_zone=time_zone)
     publisher = Publisher.objects.create(name=name, time_zone=time_zone)
     if owner_email:
         owner = User.objects.filter(email__iexact=owner_email).first()
         if owner is None:
             owner = User.objects.create_user(owner_email, owner_password)
         join(publisher, owner, role=Role.OWNER)
+    if actor is not None:
+        record("publisher.created", publisher, actor)
     return publisher
 
 

@@ -6,13 +6,28 @@ from django.contrib import admin
 from django.http import HttpRequest
 from django.urls import reverse
 
-from accounts.admin.base import BaseAdmin
+from accounts.admin.base import BaseAdmin, JourneyForm
 from accounts.current import current_membership
 from accounts.models import Publisher, Role
+from accounts.people.founding import update_publisher
+from accounts.publishers import create_publisher
+
+
+class PublisherForm(JourneyForm[Publisher]):
+    class Meta:
+        model = Publisher
+        fields = ("name", "time_zone")
+
+    def carry_out(self) -> Publisher:
+        given = {"name": self.cleaned_data["name"], "time_zone": self.cleaned_data["time_zone"]}
+        if self.instance.pk is None:
+            return create_publisher(**given, actor=self.actor)
+        return update_publisher(self.instance, **given, by=self.user, actor=self.actor)
 
 
 @admin.register(Publisher)
 class PublisherAdmin(BaseAdmin[Publisher]):
+    form = PublisherForm
     publisher_path = "id"
     fields = ("name", "time_zone", "uid", "created_at")
     readonly_fields = ("uid", "created_at")

@@ -47,7 +47,7 @@ def found_publisher(by: User, *, name: str, time_zone: str, actor: Actor) -> Pub
     check(name=name, time_zone=time_zone)
     publisher = Publisher.objects.create(name=name, time_zone=time_zone)
     join(publisher, by, role=Role.OWNER)
-    _record("publisher.created", publisher, actor)
+    record("publisher.created", publisher, actor)
     return publisher
 
 
@@ -63,7 +63,7 @@ def update_publisher(publisher: Publisher, *, name: str, time_zone: str, by: Use
         .update(name=name, time_zone=time_zone)
     ):
         locked.refresh_from_db()
-        _record("publisher.changed", locked, actor)
+        record("publisher.changed", locked, actor)
     return locked
 
 
@@ -72,7 +72,8 @@ def memberships_of(user: User) -> list[Membership]:
     return list(Membership.objects.filter(user=user).select_related("publisher").order_by("pk"))
 
 
-def _record(action: str, publisher: Publisher, actor: Actor) -> None:
+def record(action: str, publisher: Publisher, actor: Actor) -> None:
+    """Write down that a publisher was made or changed, in the transaction of that."""
     audit.record(
         action,
         actor=actor,

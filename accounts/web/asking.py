@@ -11,7 +11,6 @@ from allauth.account.decorators import reauthentication_required
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
-from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from accounts.audit import Actor, person
@@ -44,10 +43,9 @@ View = Callable[..., HttpResponse]
 
 
 def signed_in(*methods: str) -> Callable[[View], View]:
-    """Serve a page to whoever is signed in, never from a cache; `methods` are the ones that it answers."""
+    """Serve a page to whoever is signed in; `methods` are the ones that it answers."""
 
     def decorate(view: View) -> View:
-        @never_cache
         @login_required
         @require_http_methods(list(methods))
         @functools.wraps(view)

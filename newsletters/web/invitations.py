@@ -11,7 +11,6 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.http import urlencode
-from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from accounts.audit import person
@@ -94,7 +93,6 @@ def _find(publisher: Publisher, invitation_id: str) -> Invitation:
 
 
 # --- the link in the mail -----------------------------------------------------------
-@never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def invitation_page(request: HttpRequest, token: str) -> HttpResponse:
     """Show who invites to what. A POST accepts, or leads a stranger to the log-in or the sign-up and back.

@@ -9,7 +9,7 @@ from django.test import Client
 from django.urls import reverse
 from django_dramatiq.models import Task
 
-from accounts.models import User
+from accounts.models import AuditEntry, Publisher, User
 from newsletters.models import (
     Delivery,
     DeliveryState,
@@ -139,3 +139,20 @@ def test_a_stranger_is_sent_to_the_log_in_page(db: None) -> None:
     answer = Client().get(reverse("admin:newsletters_issue_changelist"))
     assert answer.status_code == 302
     assert "login" in answer["Location"]
+
+
+def test_what_a_superuser_does_to_publishers_is_written_down(desk: Desk, superuser_client: Client) -> None:
+    form = {"name": "The Planet", "time_zone": "Europe/Berlin"}
+    superuser_client.post(reverse("admin:accounts_publisher_add"), form)
+    made = Publisher.objects.get(name="The Planet")
+    page = reverse("admin:accounts_publisher_change", args=[desk.publisher.pk])
+    assert superuser_client.post(page, form | {"name": "The Post"}).status_code == 302
+    assert list(AuditEntry.objects.order_by("pk").values_list("action", "publisher")) == [
+        ("publisher.created", made.pk),
+        ("publisher.changed", desk.publisher.pk),
+    ]
+    answer = superuser_client.post(page, form | {"time_zone": "Mars/Base"})
+    assert set(answer.context["adminform"].form.errors) == {"time_zone"}
+    shown = superuser_client.get(page).content.decode()
+    assert reverse("members", args=[desk.publisher.uid]) in shown
+    assert reverse("members", args=[desk.publisher.uid]) in desk.client.get(page).content.decode()

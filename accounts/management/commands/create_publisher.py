@@ -11,6 +11,8 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 from django.core.validators import validate_email
 
+from accounts.audit import Actor
+from accounts.models import ActorKind
 from accounts.publishers import create_publisher
 from core.errors import CourantError
 
@@ -40,6 +42,7 @@ class Command(BaseCommand):
                 time_zone=options["time_zone"],
                 owner_email=options["owner_email"],
                 owner_password=password,
+                actor=Actor(ActorKind.COMMAND, "create_publisher"),
             )
         except ValidationError as error:
             raise CommandError(" ".join(error.messages)) from error
