@@ -59,7 +59,7 @@ def member_page(request: HttpRequest, asker: Asker, member_id: str) -> HttpRespo
     form.membership = membership
     if request.method == "POST" and form.is_valid():
         messages.success(request, f"{membership.user.get_full_name()} is {form.outcome.get_role_display()} now.")
-        return redirect("members", asker.publisher.uid)
+        return _go_on(asker, membership)
     return render(request, "newsletters/people/member.html", {"asker": asker, "member": membership, "form": form})
 
 
@@ -74,7 +74,7 @@ def remove_page(request: HttpRequest, asker: Asker, member_id: str) -> HttpRespo
             messages.error(request, error.detail)
         else:
             messages.success(request, f"{membership.user.get_full_name()} is not a member any more.")
-        return redirect("members" if membership.user != asker.user else "publisher", asker.publisher.uid)
+        return _go_on(asker, membership)
     keys = ApiKey.objects.filter(publisher=asker.publisher, created_by=membership.user, revoked_at__isnull=True)
     return render(request, "newsletters/people/remove.html", {"asker": asker, "member": membership, "keys": keys})
 
@@ -92,6 +92,11 @@ def transfer_page(request: HttpRequest, asker: Asker, member_id: str) -> HttpRes
         messages.success(request, f"{membership.user.get_full_name()} is owner now, and you are an editor.")
         return redirect("publisher", asker.publisher.uid)
     return render(request, "newsletters/people/transfer.html", {"asker": asker, "member": membership})
+
+
+def _go_on(asker: Asker, changed: Membership) -> HttpResponse:
+    # Whoever has changed what they are themselves may not open the list any more.
+    return redirect("publishers") if changed.user == asker.user else redirect("members", asker.publisher.uid)
 
 
 def _members(publisher: Publisher) -> QuerySet[Membership]:

@@ -185,3 +185,11 @@ def test_ownership_goes_neither_to_an_owner_nor_from_a_superuser_who_is_no_membe
     with pytest.raises(NotFoundError):
         transfer_ownership(foreign, by=olga, actor=ACTOR)
     assert acts() == []
+
+
+def test_a_limit_goes_with_its_newsletter_and_whoever_has_none_left_stays_limited(gazette: Publisher) -> None:
+    weekly = cast.make_newsletter(gazette)
+    emil = member(gazette, EMIL, Role.EDITOR, weekly)
+    weekly.delete()
+    assert not MemberLimit.objects.exists()
+    assert Membership.objects.get(pk=emil.pk).limited

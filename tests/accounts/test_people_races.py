@@ -170,3 +170,10 @@ def test_who_joins_one_publisher_while_leaving_another_may_open_the_admin() -> N
         assert codes == []
         assert User.objects.get(pk=guest.pk).is_staff
         assert Publisher.objects.filter(memberships__user=guest).get() == gazette
+
+
+def test_of_two_invitations_of_one_address_at_once_one_is_made() -> None:
+    gazette = cast.make_publisher()
+    olga, otto = person(gazette), person(gazette, OTTO)
+    assert together(*[functools.partial(invite, gazette, by=one) for one in (olga, otto)]) == ["already_invited"]
+    assert Invitation.objects.count() == 1

@@ -13,7 +13,7 @@ from django.urls import reverse
 from pytest_django.fixtures import Settings
 
 from accounts.links import INVITATION
-from accounts.models import AccountMail, Invitation, Membership, User
+from accounts.models import AccountMail, Invitation, Membership, Role, User
 from core.tokens import make_token
 from newsletters.models import MemberLimit
 from tests import cast
@@ -216,3 +216,17 @@ def test_the_last_owner_is_not_removed_from_the_page_either(house: House) -> Non
     page = house.at("member-remove").replace(house.member.uid, only.uid)
     assert "at least one owner" in text(house.browser("superuser").post(page, follow=True))
     assert roles(house.publisher)[house.owner.email] == "owner"
+
+
+def test_an_owner_who_steps_down_or_goes_is_led_to_a_page_that_they_may_open(house: House) -> None:
+    client, mine = house.browser("owner"), Membership.objects.get(user=house.owner)
+    client.post(house.at("member"), {"role": "owner", "reach": "all"})
+    page = house.at("member").replace(house.member.uid, mine.uid)
+    answer = client.post(page, {"role": "viewer", "reach": "all"}, follow=True)
+    assert (answer.status_code, answer.redirect_chain[-1][0]) == (200, house.at("publisher"))
+    assert roles(house.publisher)[house.owner.email] == "viewer"
+    Membership.objects.filter(pk=mine.pk).update(role=Role.OWNER)
+    page = house.at("member-remove").replace(house.member.uid, mine.uid)
+    answer = client.post(page, follow=True)
+    assert (answer.status_code, answer.redirect_chain[-1][0]) == (200, reverse("publishers"))
+    assert house.owner.email not in roles(house.publisher)
