@@ -110,3 +110,16 @@ def test_a_program_goes_from_sign_up_over_a_second_factor_to_a_new_password() ->
     assert visitor.post("auth/password/reset", key=key, password=cast.PASSWORD).status_code == 400
     assert again.call("GET", "auth/session").status_code in (401, 410)
     assert pending(App().post("auth/login", email=ZOE, password=NEW)) == ["mfa_authenticate"]
+
+
+def test_passwords_that_no_encoding_has_are_wrong_and_no_errors() -> None:
+    app = App()
+    lone = "\ud800 a long pass phrase"
+    assert app.post("auth/login", email=ZOE, password=lone).status_code == 400
+    cast.make_user(ZOE)
+    assert app.post("auth/login", email=ZOE, password=lone).status_code == 400
+    assert app.post("auth/login", email=ZOE, password=cast.PASSWORD).status_code == 200
+    assert app.post("auth/reauthenticate", password=lone).status_code == 400
+    changed = app.post("account/password/change", current_password=cast.PASSWORD, new_password=lone)
+    assert changed.status_code == 200
+    assert App().post("auth/login", email=ZOE, password=lone).status_code == 200
