@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from allauth.account.models import EmailAddress
@@ -14,7 +15,7 @@ from django.test import Client
 
 from accounts.models import AccountMail, AccountMailKind, AuditEntry, Membership, Publisher, Role, User
 from tests import cast
-from tests.accounts.doors import ZOE, is_logged_in, log_in
+from tests.accounts.doors import ZOE, is_logged_in, log_in, sign_up
 from tests.services.environment import ROOT, clean_environment
 
 pytestmark = pytest.mark.django_db
@@ -54,13 +55,24 @@ def test_without_a_password_a_link_to_set_one_is_mailed_once(create_owner: Calla
 def test_somebody_with_an_account_is_extended_and_keeps_the_password(create_owner: Callable[..., str]) -> None:
     publisher = cast.make_publisher("Daily Planet")
     user = cast.make_user(ZOE, publisher=publisher, role=Role.VIEWER)
-    EmailAddress.objects.update(verified=False)
     assert create_owner() == publisher.uid
     assert (Membership.objects.get().role, User.objects.get()) == (Role.OWNER, user)
     assert not AccountMail.objects.exists()
     client = Client()
     log_in(client)
     assert is_logged_in(client)
+
+
+def test_who_signed_up_with_an_address_and_never_verified_it_does_not_become_its_owner(
+    create_owner: Callable[..., str], settings: Any
+) -> None:
+    settings.SIGN_UP = "open"
+    sign_up(Client())
+    create_owner()
+    client = Client()
+    log_in(client)
+    assert not is_logged_in(client)
+    assert AccountMail.objects.latest("pk").kind == AccountMailKind.RESET_PASSWORD
 
 
 def test_which_publisher_is_meant_is_asked_where_there_are_several(create_owner: Callable[..., str]) -> None:

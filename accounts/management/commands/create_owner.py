@@ -20,7 +20,8 @@ from core.errors import CourantError
 class Command(BaseCommand):
     help = (
         "Make somebody an owner of a publisher, who may log in and open the admin, and print the publisher's id. "
-        "Whoever has an account already keeps it. Who has no password and is given none is mailed a link to set one. "
+        "Whoever has an account already keeps it. Who has no password and is given none is mailed a link to set one; a "
+        "password counts for nothing while its owner has not verified the address. "
         "Ends with 0, with 1 and one line on standard error when nothing was changed, with 2 for wrong arguments."
     )
 
