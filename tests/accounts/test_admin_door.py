@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from allauth.mfa.models import Authenticator
+from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from django.test import Client
 
 from accounts.models import AccountMail, AuditEntry, Role, User
@@ -111,6 +112,8 @@ def test_t32_who_must_have_a_second_factor_is_led_to_it_before_any_other_page(pa
     assert client.post(page)["Location"] == "/account/2fa/"
     assert client.get("/account/2fa/").status_code == 200
     assert client.get("/account/logout/").status_code == 200
+    RecoveryCodes.activate(user)
+    assert client.get(page)["Location"] == "/account/2fa/"
     make_totp(user)
     assert client.get("/admin/").status_code == 200
 
