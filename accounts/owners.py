@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from allauth.account.models import EmailAddress
 from django.conf import settings
 from django.db import transaction
 
@@ -37,9 +36,8 @@ def create_owner(*, email: str, name: str = "", publisher: str = "", password: s
         user = User.objects.create_user(address, password, name=name)
     elif password is not None:
         user.set_password(password)
-    elif not EmailAddress.objects.filter(user=user, email=address, verified=True).exists():
-        # Anybody may sign up with any address: whoever chose the password never showed that this one is theirs.
-        user.set_unusable_password()
+    else:
+        user.end_unproven_password()
     user.is_staff = user.is_active = True
     user.name = name or user.name
     user.save()

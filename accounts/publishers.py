@@ -32,6 +32,10 @@ def create_publisher(
         owner = User.objects.filter(email__iexact=owner_email).first()
         if owner is None:
             owner = User.objects.create_user(owner_email, owner_password)
+        else:
+            owner.end_unproven_password()
+            owner.save(update_fields=["password"])
+            owner.vouch_for_address()
         join(publisher, owner, role=Role.OWNER)
     if actor is not None:
         record("publisher.created", publisher, actor)

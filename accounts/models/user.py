@@ -58,3 +58,11 @@ class User(AbstractUser):
         EmailAddress.objects.filter(user=self).exclude(email=self.email.lower()).delete()
         known = {"verified": True, "primary": True}
         EmailAddress.objects.update_or_create(user=self, email=self.email.lower(), defaults=known)
+
+    def end_unproven_password(self) -> None:
+        """Make the password unusable unless the address was verified, to be saved by the caller.
+
+        Anybody may sign up with any address: whoever chose the password then never showed that this one is theirs.
+        """
+        if not EmailAddress.objects.filter(user=self, email=self.email.lower(), verified=True).exists():
+            self.set_unusable_password()

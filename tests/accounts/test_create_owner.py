@@ -75,6 +75,22 @@ def test_who_signed_up_with_an_address_and_never_verified_it_does_not_become_its
     assert AccountMail.objects.latest("pk").kind == AccountMailKind.RESET_PASSWORD
 
 
+def test_nor_does_a_new_publisher_get_them_for_an_owner(settings: Any) -> None:
+    settings.SIGN_UP = "open"
+    sign_up(Client())
+    call_command("create_publisher", "--name", "Daily Planet", "--owner-email", ZOE, stdout=io.StringIO())
+    user = User.objects.get()
+    assert (user.has_usable_password(), Membership.objects.get().user) == (False, user)
+
+
+def test_a_new_publisher_leaves_the_password_of_a_verified_owner(settings: Any) -> None:
+    cast.make_user(ZOE)
+    call_command("create_publisher", "--name", "Daily Planet", "--owner-email", ZOE, stdout=io.StringIO())
+    client = Client()
+    log_in(client)
+    assert is_logged_in(client)
+
+
 def test_which_publisher_is_meant_is_asked_where_there_are_several(create_owner: Callable[..., str]) -> None:
     first = cast.make_publisher("Daily Planet")
     cast.make_publisher("Daily Bugle")
