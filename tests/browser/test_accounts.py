@@ -11,8 +11,6 @@ from tests.browser.acts import log_in, log_out, sign_up
 from tests.browser.visitor import Visitor
 from tests.cast import PASSWORD
 
-# One process for the folder: it has one site and one browser.
-pytestmark = pytest.mark.xdist_group("browser")
 NEW_PASSWORD = "another long pass phrase"
 
 
@@ -36,6 +34,10 @@ def set_up_app(visitor: Visitor) -> tuple[str, list[str]]:
     visitor.press("Set it up")
     assert visitor.heading() == "Recovery codes"
     visitor.look("recovery-codes")
+    visitor.page.emulate_media(media="print", color_scheme="dark")
+    panel = visitor.page.locator(".panel")
+    assert panel.evaluate("it => getComputedStyle(it).backgroundColor") == "rgba(0, 0, 0, 0)"
+    visitor.page.emulate_media(media="screen")
     return key, visitor.page.locator(".codes code").all_inner_texts()
 
 

@@ -11,9 +11,6 @@ from tests.browser.visitor import Visitor
 from tests.cast import PASSWORD
 from tests.services.site import Site
 
-# One process for the folder: it has one site and one browser.
-pytestmark = pytest.mark.xdist_group("browser")
-
 
 def found(owner: Visitor, address: str) -> str:
     """Sign up and found the first publisher; returns the path of its pages."""

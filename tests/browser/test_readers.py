@@ -10,9 +10,6 @@ from tests.browser.visitor import Visitor
 from tests.services.editor import make_newsletter, write_issue
 from tests.services.site import Site
 
-# One process for the folder: it has one site and one browser.
-pytestmark = pytest.mark.xdist_group("browser")
-
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["with_scripts", "without_scripts"])
 def test_a_reader_confirms_leaves_and_comes_back(visit: Callable[..., Visitor], site: Site, scripts: bool) -> None:
