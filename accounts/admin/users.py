@@ -18,6 +18,8 @@ from accounts.links import end_links
 from accounts.mailing import queue
 from accounts.models import AccountMailKind, Membership, User
 
+ACCESS = ("is_active", "is_staff", "is_superuser")
+
 
 class NewUserForm(auth_forms.AdminUserCreationForm[User]):
     class Meta:
@@ -61,15 +63,27 @@ class UserAdmin(auth_admin.UserAdmin[User]):
     readonly_fields = ("last_login", "date_joined")
     fieldsets = (
         (None, {"fields": ("email", "password", "name")}),
-        ("Access", {"fields": ("is_active", "is_staff", "is_superuser")}),
+        ("Access", {"fields": ACCESS}),
         ("Times", {"fields": ("last_login", "date_joined")}),
     )
     add_fieldsets = ((None, {"fields": ("email", "usable_password", "password1", "password2")}),)
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        """Store a user, on record; of another address the old one is told."""
         super().save_model(request, obj, form, change)
+        detail: dict[str, Any] = {
+            "address": obj.email,
+            "changed": sorted({"email", "name", *ACCESS}.intersection(form.changed_data)),
+        }
         if "email" in form.changed_data:
             obj.vouch_for_address()
+        if change and "email" in form.changed_data:
+            detail["was"] = form.initial["email"]
+            told = {"event": "email_changed", "from_email": detail["was"], "to_email": obj.email}
+            queue(AccountMailKind.SECURITY_NOTICE, to=detail["was"], user=obj, detail=told)
+        action = "user.changed" if change else "user.created"
+        who = person(request)
+        record(action, actor=who, publisher_id=None, object_type="user", object_id=str(obj.pk), detail=detail)
 
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:  # noqa: A002  # Django's name
         """Set somebody's password: they are told, and it is on record; one's own is changed where everybody's is."""

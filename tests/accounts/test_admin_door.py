@@ -97,6 +97,20 @@ def test_a_password_that_a_superuser_sets_is_told_to_its_owner_and_on_record() -
     assert own["Location"] == "/account/password/change/"
 
 
+def test_what_a_superuser_changes_about_somebody_is_on_record_and_told_to_the_old_address() -> None:
+    root, user = User.objects.create_superuser("root@example.org", cast.PASSWORD), cast.make_user(is_staff=True)
+    client = Client()
+    client.force_login(root)
+    form = {"email": "new@gazette.example", "name": "", "is_active": "on", "is_superuser": "on"}
+    form |= {"memberships-TOTAL_FORMS": "0", "memberships-INITIAL_FORMS": "0"}
+    assert client.post(f"/admin/accounts/user/{user.pk}/change/", form).status_code == 302
+    mail, entry = AccountMail.objects.get(), AuditEntry.objects.get()
+    assert (mail.to_address, mail.detail["event"]) == (cast.EDITOR, "email_changed")
+    assert (entry.action, entry.actor, entry.object_id) == ("user.changed", "root@example.org", str(user.pk))
+    assert entry.detail["changed"] == ["email", "is_staff", "is_superuser"]
+    assert (entry.detail["was"], entry.detail["address"]) == (cast.EDITOR, "new@gazette.example")
+
+
 @pytest.fixture(params=["staff", "everyone"])
 def _required(request: pytest.FixtureRequest, settings: Any) -> None:
     settings.REQUIRE_MFA = request.param
