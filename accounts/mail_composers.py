@@ -27,8 +27,9 @@ from core.outbox import Composer
 
 
 def compose_verification(mail: AccountMail) -> EmailMessage | None:
-    """Ask the owner of an address to verify it; None once it is, or when the password has been changed since."""
-    address = EmailAddress.objects.select_related("user").filter(pk=mail.email_address_id).first()
+    """Ask the owner of an address to verify it; None once it is, with another password, or without the account."""
+    known = EmailAddress.objects.select_related("user").filter(user__is_active=True)
+    address = known.filter(pk=mail.email_address_id).first()
     if address is None or address.verified or mail.password_mark != password_mark(address.user):
         return None
     return _write("verify_address", mail, subject="Please verify your e-mail address", link=verification_link(address))
@@ -47,7 +48,8 @@ def compose_reset(mail: AccountMail) -> EmailMessage | None:
     user = mail.user
     if user is None or not user.is_active or mail.password_mark != password_mark(user):
         return None
-    theirs = EmailAddress.objects.filter(user=user, email__iexact=mail.to_address).exists()
+    # Not to an address that they only ask to change to: its owner would be led into an account with others' passkeys.
+    theirs = EmailAddress.objects.filter(user=user, email__iexact=mail.to_address, verified=True).exists()
     if not theirs and user.email.lower() != mail.to_address.lower():
         return None
     return _write("reset_password", mail, subject="Choose a new password", link=reset_link(user))

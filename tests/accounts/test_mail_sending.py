@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 from pytest_django.fixtures import Settings
 
 from accounts.mailing import OUTBOX, due_ids, queue
-from accounts.models import AccountMail
+from accounts.models import AccountMail, User
 from core.models import MailState
 from core.outbox import BACK_OFF, MAX_ATTEMPTS
 from core.restore_guard import guard_row
@@ -191,6 +191,20 @@ def test_nobody_is_asked_to_verify_what_is_verified_or_gone() -> None:
     EmailAddress.objects.filter(email=cast.CHLOE).delete()
     assert not AccountMail.objects.filter(pk=row.pk).exists()
     assert mail.outbox == []
+
+
+def test_nobody_is_asked_to_verify_for_an_account_that_was_closed() -> None:
+    row = verification()
+    User.objects.update(is_active=False)
+    assert (sent(row).state, row.last_reply) == (MailState.FAILED, GONE)
+
+
+def test_an_address_that_somebody_only_asks_to_change_to_resets_no_password_of_theirs() -> None:
+    user, _ = person(verified=True)
+    EmailAddress.objects.create(user=user, email=cast.CHLOE)
+    row = queue(Kind.RESET_PASSWORD, to=cast.CHLOE, user=user)
+    assert (sent(row).state, row.last_reply) == (MailState.FAILED, GONE)
+    assert sent(queue(Kind.RESET_PASSWORD, to=user.email, user=user)).state == MailState.SENT
 
 
 def test_mails_with_links_that_were_asked_for_before_a_new_password_are_not_sent() -> None:
