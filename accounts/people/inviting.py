@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from accounts import audit
 from accounts.audit import Actor
 from accounts.mailing import queue
-from accounts.models import AccountMailKind, Invitation, Membership, Publisher, Role, User
+from accounts.models import AccountMail, AccountMailKind, Invitation, Membership, Publisher, Role, User
 from accounts.people.standing import lock, require_owner
 from core.addresses import canonical
 from core.errors import ConflictError, TooManyRequestsError, invalid_field
@@ -20,6 +20,8 @@ from core.errors import ConflictError, TooManyRequestsError, invalid_field
 VALID_FOR = timedelta(days=7)
 # A mail each: more would make us a tool for mailing strangers.
 MOST_A_DAY = 100
+# From all publishers together, or somebody could invite, withdraw and invite again without end.
+MOST_TO_AN_ADDRESS = 10
 RESEND_AFTER = timedelta(minutes=10)
 
 
@@ -69,7 +71,8 @@ def invite(
 def resend(invitation: Invitation, *, by: User, actor: Actor) -> None:
     """Give an invitation seven more days and mail it again.
 
-    Raises ForbiddenError, NotFoundError, ConflictError `invitation_closed`, TooManyRequestsError `resent_just_now`.
+    Raises ForbiddenError, NotFoundError, ConflictError `invitation_closed`, TooManyRequestsError `resent_just_now`
+    or `too_many_invitations`.
     """
     require_owner(by, lock(invitation.publisher))
     # It was mailed when its days were last counted.
@@ -118,6 +121,10 @@ def _checked(address: str, *, role: Role, limited: bool) -> str:
 
 
 def _mail(invitation: Invitation) -> None:
+    mailed = AccountMail.objects.filter(kind=AccountMailKind.INVITATION, to_address=invitation.address)
+    if mailed.filter(created_at__gt=Now() - timedelta(days=1)).count() >= MOST_TO_AN_ADDRESS:
+        detail = f"{invitation.address} was sent {MOST_TO_AN_ADDRESS} invitations within a day. Try again tomorrow."
+        raise TooManyRequestsError("too_many_invitations", detail)
     queue(AccountMailKind.INVITATION, to=invitation.address, invitation=invitation)
 
 

@@ -58,6 +58,18 @@ def test_an_invitation_is_written_down_mailed_and_open_for_seven_days(gazette: P
     assert (mail.kind, mail.to_address, mail.invitation) == ("invitation", GUEST, made)
 
 
+def test_a_stranger_is_mailed_ten_invitations_a_day_by_all_publishers(gazette: Publisher, olga: User) -> None:
+    rival = cast.make_publisher("The Rival")
+    for publisher in (gazette, rival) * (inviting.MOST_TO_AN_ADDRESS // 2):
+        by = olga if publisher == gazette else User.objects.filter(publishers=rival).first() or person(rival, OTTO)
+        inviting.withdraw(invite(publisher, by=by), by=by, actor=ACTOR)
+    with pytest.raises(TooManyRequestsError) as refused:
+        invite(gazette, by=olga)
+    assert code_of(refused) == "too_many_invitations"
+    assert AccountMail.objects.count() == inviting.MOST_TO_AN_ADDRESS
+    assert invite(gazette, VERA, by=olga)
+
+
 @pytest.mark.parametrize("role", [Role.EDITOR, Role.VIEWER])
 def test_only_owners_invite_resend_and_withdraw(gazette: Publisher, olga: User, role: Role) -> None:
     made = invite(gazette, by=olga)
