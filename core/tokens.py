@@ -196,6 +196,15 @@ def open_sealed_id(purpose: str, sealed: str) -> int:
     return pk
 
 
+def sealed_number(prefix: str, purpose: str, public_id: str) -> int:
+    """Return the number in a public id such as "dlv_mfrgg…"; 0, which no row has, for what is not ours."""
+    head, _, sealed = public_id.partition("_")
+    try:
+        return open_sealed_id(purpose, sealed) if head == prefix else 0
+    except InvalidTokenError:
+        return 0
+
+
 def _masked(number: int, mac: bytes, states: tuple[Any, Any]) -> int:
     return number ^ int.from_bytes(_mac(states, b"mask" + mac)[:SEALED_ID_BYTES], "big")
 

@@ -14,7 +14,7 @@ from accounts.access import Principal
 from accounts.models import ApiKey, AuditEntry, LoggedRequest
 from core.errors import NotFoundError
 from core.public_ids import decode
-from core.tokens import InvalidTokenError, open_sealed_id
+from core.tokens import sealed_number
 from newsletters.delivery.destinations import CLOSED
 from newsletters.models import (
     Delivery,
@@ -121,12 +121,7 @@ def find_newsletter(principal: Principal, public_id: str) -> Newsletter:
 
 def find_delivery(principal: Principal, public_id: str) -> Delivery:
     """Return the delivery with a public id such as "dlv_mfrgg…". Raises NotFoundError."""
-    head, _, sealed = public_id.partition("_")
-    try:
-        number = open_sealed_id("delivery", sealed if head == "dlv" else "")
-    except InvalidTokenError:
-        number = 0
-    row = deliveries(principal).filter(pk=number).first()
+    row = deliveries(principal).filter(pk=sealed_number("dlv", "delivery", public_id)).first()
     if row is None:
         raise NotFoundError("not_found", "There is no such object.")
     return row

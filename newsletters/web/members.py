@@ -14,7 +14,7 @@ from accounts.people.members import remove, transfer_ownership
 from accounts.web.asking import OWNERS, Asker, publisher_page
 from core.database import database_now
 from core.errors import ConflictError, NotFoundError
-from core.tokens import InvalidTokenError, open_sealed_id
+from core.tokens import sealed_number
 from newsletters.models import MemberLimit
 from newsletters.publishing.members import change_member
 from newsletters.web.choosing import NewslettersForm, reach_of
@@ -107,12 +107,7 @@ def _members(publisher: Publisher) -> QuerySet[Membership]:
 
 def _find(publisher: Publisher, member_id: str) -> Membership:
     """Return a member of the publisher by an id such as "mem_mfrgg…". Raises NotFoundError."""
-    head, _, sealed = member_id.partition("_")
-    try:
-        number = open_sealed_id("member", sealed if head == "mem" else "")
-    except InvalidTokenError:
-        number = 0
-    found = _members(publisher).filter(pk=number).first()
+    found = _members(publisher).filter(pk=sealed_number("mem", "member", member_id)).first()
     if found is None:
         raise NotFoundError("not_found", "There is no such member.")
     return found

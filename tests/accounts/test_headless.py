@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,20 +16,12 @@ from accounts.links import reset_link, verification_link
 from accounts.management.commands.export_account_openapi import document
 from accounts.models import AccountMail, AccountMailKind, User
 from tests import cast
-from tests.accounts.doors import ZOE, App, code_of, forget_limits
+from tests.accounts.doors import ZOE, App, code_of
 from tests.services.environment import ROOT
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("open_sign_up")]
 NEW = "another long pass phrase"
 WORDS = json.loads((ROOT / "docs" / "openapi.json").read_text())
-
-
-@pytest.fixture(autouse=True)
-def _nothing_counted(settings: Any) -> Iterator[None]:
-    settings.SIGN_UP = "open"
-    forget_limits()
-    yield
-    forget_limits()
 
 
 def contract() -> dict[str, Any]:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,17 +8,10 @@ from django.test import Client
 from accounts.doors.devices import MOST_DEVICES, remember_device
 from accounts.models import AccountMail, KnownDevice, User
 from tests import cast
-from tests.accounts.doors import App, forget_limits, log_in, post
+from tests.accounts.doors import App, log_in, post
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing_counted")]
 COOKIE = "courant-device"
-
-
-@pytest.fixture(autouse=True)
-def _nothing_counted() -> Iterator[None]:
-    forget_limits()
-    yield
-    forget_limits()
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,17 +14,10 @@ from django.test import Client, RequestFactory
 from accounts.doors.second_factors import UnreadableSecretError
 from accounts.models import User
 from tests import cast
-from tests.accounts.doors import App, code_of, forget_limits, is_logged_in, log_in, make_totp, post
+from tests.accounts.doors import App, code_of, is_logged_in, log_in, make_totp, post
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing_counted")]
 OLD, NEW = "the old signing key, long enough to be one", "the new signing key, long enough to be one"
-
-
-@pytest.fixture(autouse=True)
-def _nothing_counted() -> Iterator[None]:
-    forget_limits()
-    yield
-    forget_limits()
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -19,21 +18,14 @@ from django.utils import timezone
 from accounts.links import reset_link
 from accounts.models import AccountMail, User
 from tests import cast
-from tests.accounts.doors import App, forget_limits, is_logged_in, log_in, post
+from tests.accounts.doors import App, is_logged_in, log_in, post
 from tests.services.environment import ROOT, clean_environment
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing_counted")]
 NEW = "another long pass phrase"
 ODD_BODIES = ["[]", "null", "1", '{"email": ["x"]}', '{"email": {"a": 1}, "password": 7}', "{", "\x00"]
 FOREIGN_HOSTS = ["evil.example", "testserver.evil.example", "testserver@evil.example", "evil.example:80"]
 CHANGED = {"oldpassword": cast.PASSWORD, "password1": NEW, "password2": NEW}
-
-
-@pytest.fixture(autouse=True)
-def _nothing_counted() -> Iterator[None]:
-    forget_limits()
-    yield
-    forget_limits()
 
 
 @pytest.fixture

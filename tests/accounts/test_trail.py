@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,18 +16,10 @@ from accounts.doors import trail
 from accounts.links import reset_link
 from accounts.models import AccountMail, AuditEntry, User
 from tests import cast
-from tests.accounts.doors import ZOE, App, code_of, forget_limits, is_logged_in, log_in, make_totp, post, sign_up
+from tests.accounts.doors import ZOE, App, code_of, is_logged_in, log_in, make_totp, post, sign_up
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_sign_up")]
 NEW = "another long pass phrase"
-
-
-@pytest.fixture(autouse=True)
-def _nothing_counted(settings: Any) -> Iterator[None]:
-    settings.SIGN_UP = "open"
-    forget_limits()
-    yield
-    forget_limits()
 
 
 def trail_of(user: User | None = None) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 from argparse import ArgumentParser
 from typing import Any
@@ -12,6 +11,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, InterfaceError
 
+from accounts.management.asking import ask_password
 from accounts.models import User
 from accounts.owners import create_owner
 from core.errors import CourantError
@@ -41,7 +41,7 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **options: Any) -> None:
         password: str | None = None
         if options["ask_password"]:
-            password = _ask_password()
+            password = ask_password()
         if options["password_stdin"]:
             password = sys.stdin.readline().rstrip("\r\n")
         try:
@@ -60,13 +60,3 @@ class Command(BaseCommand):
         self.stdout.write(membership.publisher.uid)
         if not membership.user.has_usable_password():
             self.stderr.write(f"A link to set the password is on its way to {membership.user.email}.")
-
-
-def _ask_password() -> str:
-    try:
-        password = getpass.getpass("Password for the owner: ")
-        if getpass.getpass("The same again: ") != password:
-            raise CommandError("The two passwords differ.")
-    except EOFError as error:
-        raise CommandError("There is no terminal to ask for a password.") from error
-    return password

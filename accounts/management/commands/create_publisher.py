@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from argparse import ArgumentParser
 from typing import Any
 
@@ -12,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.core.validators import validate_email
 
 from accounts.audit import Actor
+from accounts.management.asking import ask_password
 from accounts.models import ActorKind
 from accounts.publishers import create_publisher
 from core.errors import CourantError
@@ -34,7 +34,7 @@ class Command(BaseCommand):
         try:
             if options["owner_email"]:
                 validate_email(options["owner_email"])
-            password = _ask_password() if options["ask_password"] else None
+            password = ask_password() if options["ask_password"] else None
             if password is not None:
                 validate_password(password)
             publisher = create_publisher(
@@ -49,14 +49,3 @@ class Command(BaseCommand):
         except CourantError as error:
             raise CommandError(error.detail) from error
         self.stdout.write(publisher.uid)
-
-
-def _ask_password() -> str:
-    """Return a password typed twice alike. Raises CommandError when it was not, or when nobody is there to type."""
-    try:
-        password = getpass.getpass("Password for the owner: ")
-        if getpass.getpass("The same again: ") != password:
-            raise CommandError("The two passwords differ.")
-    except EOFError as error:
-        raise CommandError("There is no terminal to ask for a password.") from error
-    return password
