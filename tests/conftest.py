@@ -138,9 +138,12 @@ def smtp_sink(_smtp_sink: SmtpSink) -> SmtpSink:
 def static_files() -> None:
     """What a deployment collects; pages of a site without DEBUG name these files by their hashes."""
     command = [sys.executable, "manage.py", "collectstatic", "--noinput", "--verbosity", "0"]
-    with (Path(os.environ[_FOLDER]) / "static.lock").open("w") as lock:
+    with (Path(os.environ[_FOLDER]) / "static.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        subprocess.run(command, cwd=ROOT, env=clean_environment(), check=True, timeout=120)
+        # Once for all processes of a run.
+        if not lock.tell():
+            subprocess.run(command, cwd=ROOT, env=clean_environment(), check=True, timeout=120)
+            lock.write("done")
 
 
 @pytest.fixture(scope="session")
