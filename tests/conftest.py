@@ -141,9 +141,10 @@ def static_files() -> None:
     with (Path(os.environ[_FOLDER]) / "static.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         # Once for all processes of a run.
-        if not lock.tell():
+        if not os.fstat(lock.fileno()).st_size:
             subprocess.run(command, cwd=ROOT, env=clean_environment(), check=True, timeout=120)
             lock.write("done")
+            lock.flush()
 
 
 @pytest.fixture(scope="session")
