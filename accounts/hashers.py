@@ -11,14 +11,3 @@ class Argon2Hasher(Argon2PasswordHasher):
     memory_cost = 19_456
     time_cost = 2
     parallelism = 1
-
-    def encode(self, password: str, salt: str) -> str:
-        return super().encode(_text(password), salt)
-
-    def verify(self, password: str, encoded: str) -> bool:
-        return super().verify(_text(password), encoded)
-
-
-def _text(password: str) -> str:
-    # JSON can hold lone surrogates, which no UTF-8 has and argon2 therefore raises on.
-    return password.encode(errors="replace").decode()

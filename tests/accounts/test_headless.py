@@ -103,14 +103,31 @@ def test_a_program_goes_from_sign_up_over_a_second_factor_to_a_new_password() ->
     assert pending(App().post("auth/login", email=ZOE, password=NEW)) == ["mfa_authenticate"]
 
 
-def test_passwords_that_no_encoding_has_are_wrong_and_no_errors() -> None:
-    app = App()
-    lone = "\ud800 a long pass phrase"
-    assert app.post("auth/login", email=ZOE, password=lone).status_code == 400
-    cast.make_user(ZOE)
-    assert app.post("auth/login", email=ZOE, password=lone).status_code == 400
-    assert app.post("auth/login", email=ZOE, password=cast.PASSWORD).status_code == 200
-    assert app.post("auth/reauthenticate", password=lone).status_code == 400
-    changed = app.post("account/password/change", current_password=cast.PASSWORD, new_password=lone)
-    assert changed.status_code == 200
-    assert App().post("auth/login", email=ZOE, password=lone).status_code == 200
+@pytest.mark.parametrize(
+    ("value", "code"),
+    [
+        ('"\\ud800 a long pass phrase"', "lone_surrogate"),
+        ("[" * 50_000, "invalid_json"),
+        ("[" * 200 + "]" * 200, "too_deep"),
+        ("9" * 5_000, "number_too_large"),
+        ('"\xff"', "invalid_json"),
+        ('"' + "x" * 2_200_000 + '"', "body_too_large"),
+    ],
+    ids=["surrogate", "nested", "deep", "number", "latin-1", "large"],
+)
+def test_what_is_not_plain_json_is_refused_in_the_form_of_the_api(value: str, code: str) -> None:
+    body = f'{{"email": "{ZOE}", "password": {value}}}'.encode("latin-1")
+    answer = Client().generic("POST", "/account/api/app/v1/auth/login", body, "application/json")
+    assert answer.json()["status"] == answer.status_code
+    assert 400 <= answer.status_code < 500
+    assert [error["code"] for error in answer.json()["errors"]] == [code]
+
+
+def test_errors_that_no_view_answered_are_json_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert App().call("GET", "nothing").json()["errors"][0]["code"] == "not_found"
+    refused = App().call("POST", "config", {})
+    assert (refused.status_code, refused.json()["errors"][0]["code"]) == (405, "method_not_allowed")
+    assert "GET" in refused["Allow"]
+    monkeypatch.setattr("allauth.headless.base.views.ConfigView.get", None)
+    answer = Client(raise_request_exception=False).get("/account/api/app/v1/config")
+    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (500, "internal_error")
