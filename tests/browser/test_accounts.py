@@ -127,12 +127,18 @@ def look_around(visitor: Visitor) -> None:
     visitor.look("address-given-up")
 
 
-def test_a_passkey_is_added_and_logs_in_alone(visit: Callable[..., Visitor]) -> None:
+def test_a_passkey_is_missed_is_added_and_logs_in_alone(visit: Callable[..., Visitor]) -> None:
     visitor = visit()
+    device = visitor.virtual_authenticator()
+    visitor.open("/account/login/")
+    visitor.press("Log in with a passkey")
+    visitor.page.get_by_role("alert").wait_for()
+    assert "No passkey was used" in visitor.text()
+    visitor.look("log-in-no-passkey")
+
     address = "passkey@gazette.example"
     sign_up(visitor, address)
     log_in(visitor, address)
-    device = visitor.virtual_authenticator()
     visitor.open("/account/2fa/webauthn/add/")
     visitor.fill(password=PASSWORD)
     visitor.press("Go on")
@@ -170,15 +176,4 @@ def test_a_passkey_is_added_and_logs_in_alone(visit: Callable[..., Visitor]) -> 
     visitor.look("passkey-remove")
     visitor.press("Remove it")
     assert "You have none." in visitor.text()
-    device.detach()
-
-
-def test_a_passkey_that_is_refused_is_told_on_the_page(visit: Callable[..., Visitor]) -> None:
-    visitor = visit()
-    device = visitor.virtual_authenticator()
-    visitor.open("/account/login/")
-    visitor.press("Log in with a passkey")
-    visitor.page.get_by_role("alert").wait_for()
-    assert "No passkey was used" in visitor.text()
-    visitor.look("log-in-no-passkey")
     device.detach()

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
-
 from tests.browser.visitor import Visitor
 from tests.services.editor import make_newsletter, write_issue
 from tests.services.site import Site
 
 
-@pytest.mark.parametrize("scripts", [True, False], ids=["with_scripts", "without_scripts"])
-def test_a_reader_confirms_leaves_and_comes_back(visit: Callable[..., Visitor], site: Site, scripts: bool) -> None:
-    visitor = visit(scripts=scripts)
-    kind = "with" if scripts else "without"
-    reader = f"reader-{kind}@example.org"
-    newsletter = make_newsletter(site, slug=f"lamplight-{kind}", name="Lamplight")
+def test_a_reader_confirms_leaves_and_comes_back(visit: Callable[..., Visitor], site: Site) -> None:
+    # With scripts, which look at the pages; the pages have none and could run none.
+    visitor = visit()
+    reader = "rita@example.org"
+    newsletter = make_newsletter(site, name="Lamplight")
     site.ask("POST", f"/newsletters/{newsletter}/subscriptions", {"address": reader})
 
     link = visitor.link_in_mail(reader, "c/")
