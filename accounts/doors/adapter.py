@@ -48,7 +48,8 @@ class AccountAdapter(DevicesMixin, TrailMixin, QueuedMailMixin, DefaultAccountAd
         return str(credentials.get("email", "")).lower()
 
     def get_login_stages(self) -> list[str]:
-        return ["accounts.doors.equal_work.EqualWorkStage", *super().get_login_stages()]
+        first = ["accounts.doors.equal_work.EqualWorkStage", "accounts.doors.unchanged.BeginningStage"]
+        return [*first, *super().get_login_stages(), "accounts.doors.unchanged.EndStage"]
 
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
         """Mail nothing to an address without an account; take as long about it as with one."""

@@ -12,7 +12,7 @@ from django.db import connection
 from django.test import Client, RequestFactory
 
 from accounts.doors.second_factors import UnreadableSecretError
-from accounts.models import User
+from accounts.models import AuditEntry, User
 from tests import cast
 from tests.accounts.doors import App, code_of, is_logged_in, log_in, make_totp, post
 
@@ -122,3 +122,21 @@ def test_where_no_script_runs_a_second_factor_is_set_up_and_used(user: User) -> 
     assert post(client, "mfa_activate_totp", code=code_of(secret)).status_code == 302
     cache.clear()
     assert try_code(user, code_of(secret))
+
+
+@pytest.mark.parametrize("change", ["password", "closed"])
+def test_a_log_in_that_waits_for_a_code_ends_with_the_password_and_the_account(user: User, change: str) -> None:
+    secret = make_totp(user)
+    client, app = Client(), App()
+    log_in(client, user.email)
+    assert app.post("auth/login", email=user.email, password=cast.PASSWORD).status_code == 401
+    if change == "password":
+        user.set_password("another long pass phrase")
+    user.is_active = change != "closed"
+    user.save()
+    assert post(client, "mfa_authenticate", code=code_of(secret))["Location"] == "/account/login/"
+    assert not is_logged_in(client)
+    cache.clear()
+    assert app.post("auth/2fa/authenticate", code=code_of(secret)).status_code == 401
+    assert app.call("GET", "account/email").status_code == 401
+    assert not AuditEntry.objects.filter(action="session.started").exists()
