@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
 from django.core.paginator import Paginator
 from django.db import models
@@ -24,6 +25,7 @@ from accounts.models import Membership, Role, User
 
 M = TypeVar("M", bound=models.Model)
 COUNT_LIMIT = 10_000
+MAX_ID_DIGITS = 18  # of a 64-bit number
 
 if TYPE_CHECKING:
     _Paginator = Paginator[Any]
@@ -194,6 +196,16 @@ class BaseAdmin(admin.ModelAdmin[M], Generic[M]):
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         steps = self.steps_for(request) if self.may_write(request) else ()
         return {step.name: (functools.partial(run_step, step), step.name, step.label) for step in steps}
+
+    def response_action(  # newer versions of Django add arguments
+        self, request: HttpRequest, queryset: models.QuerySet[M], *more: Any, **named: Any
+    ) -> HttpResponse | None:
+        chosen = request.POST.getlist(ACTION_CHECKBOX_NAME)
+        # A forged request can name what is no row's id, on which the database would fail.
+        if all(one.isascii() and one.isdigit() and len(one) <= MAX_ID_DIGITS for one in chosen):
+            return super().response_action(request, queryset, *more, **named)
+        messages.error(request, "There are no such rows.")
+        return None
 
     def render_change_form(  # noqa: PLR0917  # Django's signature
         self,

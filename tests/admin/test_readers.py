@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
 
@@ -156,3 +157,11 @@ def test_deleting_a_newsletter_hides_it(desk: Desk) -> None:
     assert desk.newsletter.name not in desk.client.post(listed, form, follow=True).context["cl"].result_list
     desk.newsletter.refresh_from_db()
     assert desk.newsletter.deleted_at is not None
+
+
+@pytest.mark.dialects
+@pytest.mark.parametrize("forged", ["abc", "9" * 30, "1.5", "²"])
+def test_a_step_on_what_is_no_rows_id_is_refused_with_a_sentence(desk: Desk, forged: str) -> None:
+    form = {"action": "erase", "_selected_action": forged, "confirmed": "yes"}
+    answer = desk.client.post(reverse(SUBSCRIBERS), form, follow=True)
+    assert "There are no such rows." in answer.content.decode()
