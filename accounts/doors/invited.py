@@ -5,6 +5,7 @@ Only its id is kept: whether it still stands is asked each time, since an owner 
 
 from __future__ import annotations
 
+from allauth.account.models import EmailAddress
 from django.db.models.functions import Now
 from django.http import HttpRequest
 
@@ -16,8 +17,13 @@ SESSION_KEY = "invitation"
 
 
 def remember(request: HttpRequest, invitation: Invitation) -> None:
-    """Keep the invitation that a visitor came with, in place of an earlier one."""
+    """Keep the invitation that a visitor came with, in place of an earlier one.
+
+    Who has its link can read the mailbox: others who only ask to change to that address no longer keep them out.
+    """
     request.session[SESSION_KEY] = invitation.pk
+    asked_for = EmailAddress.objects.filter(email=invitation.address.lower(), verified=False, primary=False)
+    asked_for.exclude(user__email__iexact=invitation.address).delete()
 
 
 def forget(request: HttpRequest) -> None:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from allauth.account.models import EmailAddress
 from django.db.models.functions import Now
 from django.test import Client
 from django.urls import reverse
@@ -17,6 +18,7 @@ from accounts.models import AccountMail, Invitation, Membership, Role, User
 from core.tokens import make_token
 from newsletters.models import MemberLimit
 from tests import cast
+from tests.accounts.doors import sign_up
 from tests.accounts.gazette import EMIL, GUEST, roles
 from tests.web.people import House, sit_down
 
@@ -230,3 +232,15 @@ def test_an_owner_who_steps_down_or_goes_is_led_to_a_page_that_they_may_open(hou
     answer = client.post(page, follow=True)
     assert (answer.status_code, answer.redirect_chain[-1][0]) == (200, reverse("publishers"))
     assert house.owner.email not in roles(house.publisher)
+
+
+def test_nobody_keeps_somebody_invited_out_by_asking_to_change_to_their_address(house: House, open_doors: None) -> None:
+    other = cast.make_user("mallory@example.org")
+    EmailAddress.objects.create(user=other, email=GUEST)
+    client = Client()
+    client.post(link(house.invitation), {"sign-up": ""})
+    sign_up(client, GUEST)
+    assert User.objects.filter(email=GUEST).exists()
+    assert client.post(link(house.invitation)).status_code == 302
+    assert roles(house.publisher)[GUEST] == Role.EDITOR
+    assert EmailAddress.objects.get(user=other).email == other.email
