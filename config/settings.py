@@ -219,7 +219,7 @@ ACCOUNT_RATE_LIMITS = {
     "signup": "20/m/ip",
     "reset_password": "20/m/ip,3/10m/key",
     "reset_password_from_key": "20/m/ip",
-    "confirm_email": "1/3m/key",
+    "confirm_email": "1/3m/key,20/d/key",
 }
 ACCOUNT_EMAIL_NOTIFICATIONS = True
 # One address a person: a new one takes its place when it is verified.

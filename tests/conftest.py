@@ -61,7 +61,9 @@ def pytest_configure(config: pytest.Config) -> None:
     # Pages link to static files by their plain names: collecting them is a deployment's business.
     static = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
     settings.STORAGES["staticfiles"] = static
-    settings.STATIC_ROOT = os.environ[_FOLDER]
+    # A folder with nothing in it: WhiteNoise reads it whole, and files beside it come and go.
+    settings.STATIC_ROOT = str(Path(os.environ[_FOLDER]) / "static")
+    Path(settings.STATIC_ROOT).mkdir(exist_ok=True)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
