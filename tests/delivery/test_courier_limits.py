@@ -34,9 +34,10 @@ def test_the_first_mail_of_a_cold_process_leaves_at_once() -> None:
 def test_two_processes_never_have_more_connections_at_work_than_their_sender_may() -> None:
     newsletter = make_newsletter()
     limit(newsletter, max_connections=3)
-    relay = BusyRelay(seconds=lambda _: 0.01)
-    first = issue_for(200, newsletter=newsletter)
-    second = issue_for(200, newsletter=make_newsletter(newsletter.publisher, sender=newsletter.sender))
+    # Long beside what a turn of the ledger takes on a busy machine, so that mails do meet.
+    relay = BusyRelay(seconds=lambda _: 0.05)
+    first = issue_for(60, newsletter=newsletter)
+    second = issue_for(60, newsletter=make_newsletter(newsletter.publisher, sender=newsletter.sender))
     with site(relay, processes=2) as running:
         running.deliver(first, second)
     assert 2 <= relay.most_under_way <= 3
