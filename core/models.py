@@ -6,11 +6,12 @@ And what every queue of mails has in common.
 from __future__ import annotations
 
 import uuid
+from typing import ClassVar
 
 from django.db import models
 from django.db.models.functions import Now
 
-from core.public_ids import uuid7
+from core.public_ids import encode, uuid7
 
 
 class ClockLease(models.Model):
@@ -108,10 +109,11 @@ class MailState(models.TextChoices):
 class QueuedMail(models.Model):
     """One mail of a queue: the intent, committed with what caused it and sent by a worker (`core.outbox`).
 
-    It is written when it is sent, so no secret link lies in the database. A concrete model adds `kind` and
-    what the mail is about.
+    It is written when it is sent, so no secret link lies in the database. A concrete model adds `kind`, what the
+    mail is about, and what its public ids begin with.
     """
 
+    uid_prefix: ClassVar[str]
     public_id = models.UUIDField(default=uuid7, unique=True, editable=False)
     kind: models.Field[str, str]
     to_address = models.CharField(max_length=254)
@@ -141,5 +143,4 @@ class QueuedMail(models.Model):
 
     @property
     def uid(self) -> str:
-        """Return the public id."""
-        raise NotImplementedError
+        return encode(self.uid_prefix, self.public_id)

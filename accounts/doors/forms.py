@@ -25,6 +25,18 @@ def check_line(text: str) -> None:
         raise ValidationError(error.message(), code=error.type) from error
 
 
+def name_field(help_text: str) -> forms.CharField:
+    """Return the field for a person's name, which nobody has to give."""
+    return forms.CharField(
+        max_length=100,
+        required=False,
+        label="Name",
+        help_text=help_text,
+        validators=[check_line],
+        widget=forms.TextInput(attrs={"autocomplete": "name"}),
+    )
+
+
 class SignUpFields(forms.Form):
     """The base of django-allauth's sign-up forms (ACCOUNT_SIGNUP_FORM_CLASS).
 
@@ -32,14 +44,7 @@ class SignUpFields(forms.Form):
     the mail leads to.
     """
 
-    name = forms.CharField(
-        max_length=100,
-        required=False,
-        label="Name",
-        help_text="What others call you. You can change it at any time.",
-        validators=[check_line],
-        widget=forms.TextInput(attrs={"autocomplete": "name"}),
-    )
+    name = name_field("What others call you. You can change it at any time.")
     invitation = forms.CharField(
         max_length=200, required=False, help_text="What follows /invitations/ in the link of an invitation."
     )

@@ -3,7 +3,6 @@ from __future__ import annotations
 from django.db import models
 
 from core.models import QueuedMail
-from core.public_ids import encode
 
 
 class AccountMailKind(models.TextChoices):
@@ -29,6 +28,7 @@ class AccountMail(QueuedMail):
     or a connection was lost in that time, so that a second copy may have gone out.
     """
 
+    uid_prefix = "aml"
     kind = models.CharField(max_length=20, choices=AccountMailKind)
     user = models.ForeignKey("accounts.User", models.CASCADE, null=True, blank=True, related_name="mails")
     email_address = models.ForeignKey("account.EmailAddress", models.CASCADE, null=True, blank=True, related_name="+")
@@ -54,7 +54,3 @@ class AccountMail(QueuedMail):
 
     def __str__(self) -> str:
         return f"{self.kind} mail: {self.state}"
-
-    @property
-    def uid(self) -> str:
-        return encode("aml", self.public_id)

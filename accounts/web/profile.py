@@ -12,21 +12,14 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts.doors.forms import check_line
+from accounts.doors.forms import name_field
 from accounts.models import User
 
 
 class NameForm(forms.Form):
     """What others call a person."""
 
-    name = forms.CharField(
-        max_length=100,
-        required=False,
-        label="Name",
-        help_text="What others call you, in lists of members and in mails. Without one they see your address.",
-        validators=[check_line],
-        widget=forms.TextInput(attrs={"autocomplete": "name"}),
-    )
+    name = name_field("What others call you, in lists of members and in mails. Without one they see your address.")
 
 
 @require_safe

@@ -4,7 +4,6 @@ from django.db import models
 
 from core.models import MailState as NoticeState
 from core.models import QueuedMail
-from core.public_ids import encode
 
 __all__ = ["Notice", "NoticeKind", "NoticeState"]
 
@@ -23,6 +22,7 @@ class Notice(QueuedMail):
     Exactly one of `subscription`, `sender` and `issue` says what it is about.
     """
 
+    uid_prefix = "ntc"
     kind = models.CharField(max_length=20, choices=NoticeKind)
     subscription = models.ForeignKey(
         "newsletters.Subscription", models.CASCADE, null=True, blank=True, related_name="notices"
@@ -45,7 +45,3 @@ class Notice(QueuedMail):
 
     def __str__(self) -> str:
         return f"{self.kind} notice: {self.state}"
-
-    @property
-    def uid(self) -> str:
-        return encode("ntc", self.public_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from http import HTTPStatus
 
 from django import forms
@@ -65,20 +66,23 @@ def invite_page(request: HttpRequest, asker: Asker) -> HttpResponse:
 @publisher_page(OWNERS, "POST")
 def resend_page(request: HttpRequest, asker: Asker, invitation_id: str) -> HttpResponse:
     invitation = _find(asker.publisher, invitation_id)
-    try:
-        resend(invitation, by=asker.user, actor=asker.actor)
-        messages.success(request, f"The invitation is on its way to {invitation.address} again.")
-    except CourantError as error:
-        messages.error(request, error.detail)
-    return redirect("members", asker.publisher.uid)
+    done = f"The invitation is on its way to {invitation.address} again."
+    return _carry_out(request, asker, resend, invitation, done=done)
 
 
 @publisher_page(OWNERS, "POST")
 def withdraw_page(request: HttpRequest, asker: Asker, invitation_id: str) -> HttpResponse:
     invitation = _find(asker.publisher, invitation_id)
+    done = f"The invitation of {invitation.address} is withdrawn."
+    return _carry_out(request, asker, withdraw, invitation, done=done)
+
+
+def _carry_out(
+    request: HttpRequest, asker: Asker, act: Callable[..., None], invitation: Invitation, *, done: str
+) -> HttpResponse:
     try:
-        withdraw(invitation, by=asker.user, actor=asker.actor)
-        messages.success(request, f"The invitation of {invitation.address} is withdrawn.")
+        act(invitation, by=asker.user, actor=asker.actor)
+        messages.success(request, done)
     except CourantError as error:
         messages.error(request, error.detail)
     return redirect("members", asker.publisher.uid)
