@@ -11,8 +11,8 @@ from accounts import keys
 from accounts.audit import Actor
 from accounts.models import ApiKey, Publisher, User
 from accounts.people.standing import lock, require_owner
-from core.errors import invalid_field
 from newsletters.models import KeyLimit, Newsletter
+from newsletters.publishing.members import limits_to
 
 
 @transaction.atomic
@@ -24,13 +24,8 @@ def create_key(
     `newsletters` are those that it is limited to, None is all. `facts` are those of `accounts.keys.create_key`.
     Raises InvalidError as that does, and `unknown_newsletter` for no newsletter and for another publisher's.
     """
-    if newsletters is None:
-        return keys.create_key(publisher, **facts)
-    if not newsletters or any(one.publisher_id != publisher.pk for one in newsletters):
-        raise invalid_field("/newsletters", "unknown_newsletter", "Choose from the newsletters of the key's publisher.")
-    wanted = set(newsletters)
-    key, text = keys.create_key(publisher, limits={"newsletters": sorted(one.uid for one in wanted)}, **facts)
-    KeyLimit.objects.bulk_create(KeyLimit(api_key=key, newsletter=one) for one in wanted)
+    key, text = keys.create_key(publisher, limits=limits_to(publisher, newsletters), **facts)
+    KeyLimit.objects.bulk_create(KeyLimit(api_key=key, newsletter=one) for one in set(newsletters or ()))
     return key, text
 
 
