@@ -132,6 +132,8 @@ def _smtp_sink() -> Iterator[SmtpSink]:
 @pytest.fixture
 def smtp_sink(_smtp_sink: SmtpSink) -> SmtpSink:
     """The scripted sink, empty and with an empty script."""
+    # What a test before this one left in flight would be written down late.
+    _smtp_sink.restart()
     _smtp_sink.clear()
     return _smtp_sink
 

@@ -37,10 +37,21 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="package")
-def site(postgresql: Postgresql, redis: RedisServer, _smtp_sink: SmtpSink, static_files: None) -> Iterator[Site]:
+def sink() -> Iterator[SmtpSink]:
+    """Where the site's mails arrive, of all tests of this folder: each has addresses of its own."""
+    server = SmtpSink()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="package")
+def site(postgresql: Postgresql, redis: RedisServer, sink: SmtpSink, static_files: None) -> Iterator[Site]:
     """A site where anybody may sign up. Passkeys want a name for it, not a number."""
     url = postgresql.create_database("browser", template="template1")
-    made = Site(database_url=url, broker_url=redis.url, email_url=_smtp_sink.url, SIGN_UP="open")
+    made = Site(database_url=url, broker_url=redis.url, email_url=sink.url, SIGN_UP="open")
     made.environment |= {"BASE_URL": f"http://localhost:{made.port}", "ALLOWED_HOSTS": "localhost,127.0.0.1"}
     try:
         made.set_up()
@@ -59,13 +70,13 @@ def looked_at() -> set[tuple[str, bool]]:
 
 @pytest.fixture
 def visit(
-    chromium: Browser, site: Site, smtp_sink: SmtpSink, looked_at: set[tuple[str, bool]]
+    chromium: Browser, site: Site, sink: SmtpSink, looked_at: set[tuple[str, bool]]
 ) -> Iterator[Callable[..., Visitor]]:
     """Return a maker of visitors with a browser profile of their own: `visit(scripts=False)`."""
     made: list[Visitor] = []
 
     def make(**options: Any) -> Visitor:
-        made.append(Visitor(chromium, site=site, sink=smtp_sink, looked_at=looked_at, **options))
+        made.append(Visitor(chromium, site=site, sink=sink, looked_at=looked_at, **options))
         return made[-1]
 
     yield make

@@ -11,20 +11,22 @@ import pytest
 from psycopg import sql
 
 from tests.services import editor
-from tests.services.database_link import DatabaseLink
 from tests.services.postgresql import Postgresql
 from tests.services.processes import wait_until
 from tests.services.site import Answer, Site
+from tests.services.tcp_proxy import TcpProxy
 
 REPLAYED = "Idempotency-Replayed"
+# What the connection of a request says, and no other one: the journal's thread commits as well.
+WORDS = (b"core_idempotencyrecord", b"COMMIT")
 
 
 @dataclass(frozen=True)
 class Linked:
-    """A site whose web process reaches its database over a link that can freeze."""
+    """A site whose web process reaches its database by way of a proxy."""
 
     site: Site
-    link: DatabaseLink
+    link: TcpProxy
     server: Postgresql
 
     def count(self, table: str) -> int:
@@ -35,8 +37,8 @@ class Linked:
 
     def kill_at_commit(self, ask: Callable[[], Answer], *, committed: bool) -> None:
         """Make a request and kill the web process when its transaction is about to end, or has just ended."""
-        freeze = self.link.freeze_after if committed else self.link.freeze_before
-        freeze(b"COMMIT")
+        hold = self.link.hold_replies_after if committed else self.link.hold_before
+        hold(*WORDS)
 
         def attempt() -> None:
             with suppress(OSError):
@@ -45,18 +47,18 @@ class Linked:
         answers: list[Answer] = []
         client = threading.Thread(target=attempt)
         client.start()
-        wait_until(self.link.frozen.is_set, "the request commits", seconds=30)
+        assert self.link.held.wait(60)
         self.site.kill_web()
-        client.join(30)
+        client.join()
         assert not answers
-        self.link.thaw()
+        self.link.let_go()
         self.site.start_web()
 
 
 @pytest.fixture
 def linked(make_site: Callable[..., Site], postgresql: Postgresql) -> Iterator[Linked]:
     site = make_site("redis")
-    with DatabaseLink(postgresql.port) as link:
+    with TcpProxy(postgresql.port) as link:
         url = site.environment["DATABASE_URL"].replace(f":{postgresql.port}/", f":{link.port}/")
         site.environment["DATABASE_URL"] = url
         site.start_web()

@@ -17,6 +17,9 @@ from pathlib import Path
 
 # Below 32768: a client that retries against a stopped server could take a higher port as its own.
 PORTS = range(20_000, 32_000)
+# Each process of pytest-xdist takes its ports from a part of its own.
+PARTS = 12
+_given: set[int] = set()
 
 
 class ServiceError(Exception):
@@ -24,16 +27,24 @@ class ServiceError(Exception):
 
 
 def free_port() -> int:
-    """Return a TCP port on which nobody listens."""
-    for port in random.SystemRandom().sample(PORTS, 200):
+    """Return a TCP port on which nobody listens, and which this process has not been given before.
+
+    A port that was given and is not listened on now may be one that a stopped server will come back to.
+    """
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+    ports = PORTS[number % PARTS :: PARTS]
+    for port in random.SystemRandom().sample(ports, len(ports)):
+        if port in _given:
+            continue
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-            return port
-    raise ServiceError("no free port between 20000 and 32000")
+        _given.add(port)
+        return port
+    raise ServiceError(f"no free port between {PORTS.start} and {PORTS.stop}")
 
 
 def wait_until(done: Callable[[], bool], what: str, *, seconds: float, pause: float = 0.02) -> None:
@@ -140,12 +151,13 @@ class Program:
     def wait_ready(self, ready: Callable[[], bool], *, seconds: float) -> None:
         """Return when `ready()` is true; raise ServiceError with the log when the program ends or hangs."""
         deadline = time.monotonic() + seconds
-        while not ready():
-            if not self.is_running:
-                raise ServiceError(f"{self} ended with {self.exit_code}\n{self.tail()}")
+        while self.is_running and not ready():
             if time.monotonic() > deadline:
                 raise ServiceError(f"{self} is not ready after {seconds:g} s\n{self.tail()}")
             time.sleep(0.02)
+        # Somebody else may have answered in its stead.
+        if not self.is_running:
+            raise ServiceError(f"{self} ended with {self.exit_code}\n{self.tail()}")
 
     def tail(self, lines: int = 40) -> str:
         """Return the end of what the program wrote."""

@@ -37,10 +37,11 @@ class TcpProxy:
         self.port = free_port()
         # What clients speak TLS with, from the start of a connection on; the target is spoken to in plain text.
         self.tls = tls
-        # Set once a client has said the words of `hold_replies_after`, and gets no replies any more.
+        # Set once a connection is held as `hold_replies_after` or `hold_before` asked for.
         self.held = threading.Event()
         self._target = target
         self._words: tuple[bytes, ...] = ()
+        self._last_passes = True
         self._mode = Mode.FORWARD
         self._flows = asyncio.Event()
         self._writers: set[asyncio.StreamWriter] = set()
@@ -69,7 +70,16 @@ class TcpProxy:
 
     def hold_replies_after(self, *words: bytes) -> None:
         """Keep back all replies on a connection once its client has said these one after the other; they pass."""
-        self._words = words
+        self._words, self._last_passes = words, True
+
+    def hold_before(self, *words: bytes) -> None:
+        """Keep back the last of these words and all that follows, in both directions, once a client has said them."""
+        self._words, self._last_passes = words, False
+
+    def let_go(self) -> None:
+        """Carry connections that are made from now on, whatever their clients say."""
+        self._words = ()
+        self.held.clear()
 
     def stop(self) -> None:
         """Cut everything and end the thread."""
@@ -150,7 +160,7 @@ class TcpProxy:
     async def _pump(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, heard: asyncio.Event, *, asks: bool
     ) -> None:
-        said = 0
+        said, passes = 0, True
         while True:
             piece = await reader.read(PIECE)
             # In silence not even the end of a connection is heard.
@@ -161,9 +171,11 @@ class TcpProxy:
                 said += 1
                 if said == len(self._words):
                     heard.clear()
+                    passes = self._last_passes
             if not asks:
                 await heard.wait()
-            writer.write(piece)
-            await writer.drain()
+            if passes:
+                writer.write(piece)
+                await writer.drain()
             if asks and not heard.is_set():
                 self.held.set()
