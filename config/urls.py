@@ -3,6 +3,7 @@
 from django.contrib import admin
 from django.urls import include, path
 
+from accounts.doors import specification
 from accounts.doors.transactions import whole
 from accounts.web.profile import overview, profile
 from accounts.web.sessions import end_session_page
@@ -16,8 +17,7 @@ urlpatterns = [
     path("account/profile/", profile, name="account_profile"),
     path("account/sessions/<int:pk>/end", end_session_page, name="session_end"),
     path("account/", include(whole("allauth.urls"))),
-    path("account/api/", include("accounts.doors.specification")),
-    path("account/api/", include((whole("allauth.headless.urls"), "headless"))),
+    path("account/api/", include(([*specification.urlpatterns, *whole("allauth.headless.urls")], "headless"))),
     path("", include("accounts.web.urls")),
     path("", include("newsletters.web.desk")),
     path("", include("newsletters.web.urls")),

@@ -1,6 +1,6 @@
 """The contract of the API of accounts, served as the file that `make openapi` wrote.
 
-django-allauth makes it anew for every request, which takes a second, and a package that is needed for nothing else.
+django-allauth would make it anew for every request, which takes a second and PyYAML, which a deployment does not have.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ def specification(_request: HttpRequest) -> FileResponse:
     return FileResponse(FILE.open("rb"), content_type="application/vnd.oai.openapi+json")
 
 
-# Stand before django-allauth's own, which the document's addresses are made with.
+# By the names that django-allauth gives its own: the document's addresses are made with them.
 urlpatterns = [
-    path("openapi.json", specification),
-    path("openapi.yaml", RedirectView.as_view(pattern_name="headless:openapi_json")),
+    path("openapi.json", specification, name="openapi_json"),
+    path("openapi.yaml", RedirectView.as_view(pattern_name="headless:openapi_json"), name="openapi_yaml"),
 ]
