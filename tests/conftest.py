@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+import hypothesis
 import pytest
 from django.conf import settings
 from django.db import connection
@@ -39,6 +40,13 @@ _started: list[Postgresql] = []
 _FOLDER = "COURANT_TEST_FOLDER"
 # Processes of one run share the folder.
 _PREFIX = os.environ.get("PYTEST_XDIST_WORKER", "main")
+# The same examples each time, and no limit to what one takes: a busy machine finds no fault in the code.
+hypothesis.settings.register_profile(
+    "suite", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("suite")
+# Fifty threads that write at once take turns on SQLite, in no order.
+SQLITE_PATIENCE_SECONDS = 300
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -57,6 +65,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if database["ENGINE"].endswith("sqlite3"):
         # In memory, connections of several threads would not see one another's transactions as a file's do.
         database.setdefault("TEST", {})["NAME"] = f"{database['NAME']}.test"
+        database["OPTIONS"]["timeout"] = SQLITE_PATIENCE_SECONDS
 
     # Pages link to static files by their plain names: collecting them is a deployment's business.
     static = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}

@@ -46,21 +46,21 @@ def test_a_free_thread_takes_transactional_mail_before_everything_else(order: li
 
     def wait() -> None:
         busy.set()
-        all_here.wait(10)
+        all_here.wait(120)
 
     first = dramatiq.Actor(wait, broker=broker, actor_name="wait", queue_name="default", priority=0, options={})
     worker = dramatiq.Worker(broker, worker_threads=1, worker_timeout=100)
     worker.start()
     try:
         first.send()
-        assert busy.wait(10)
+        assert busy.wait(120)
         for copy in copies:
             copy.send(1)
         while worker.work_queue.qsize() < len(copies):
             threading.Event().wait(0.02)
         all_here.set()
         for queue in ("transactional", "bulk", "default"):
-            broker.join(queue, timeout=10_000)
+            broker.join(queue, timeout=120_000)
     finally:
         all_here.set()
         worker.stop()

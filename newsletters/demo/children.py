@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-START_SECONDS = 20
+START_SECONDS = 120
 STOP_SECONDS = 25
 LOG_TAIL_BYTES = 2000
 

@@ -135,7 +135,7 @@ def test_a_database_without_tables_is_told_in_one_line(tmp_path: Path) -> None:
     environment = clean_environment() | {"DATABASE_URL": f"sqlite:///{tmp_path}/empty.sqlite3"}
     arguments = [sys.executable, "manage.py", "create_owner", "--email", ZOE]
     ended = subprocess.run(
-        arguments, cwd=ROOT, env=os.environ | environment, check=False, capture_output=True, text=True, timeout=60
+        arguments, cwd=ROOT, env=os.environ | environment, check=False, capture_output=True, text=True, timeout=300
     )
     assert (ended.returncode, ended.stdout) == (1, "")
     assert "manage.py migrate" in ended.stderr

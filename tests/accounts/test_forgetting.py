@@ -37,8 +37,8 @@ def test_sessions_that_expired_go_and_others_stay() -> None:
 
 def test_counts_that_are_over_go_and_others_stay() -> None:
     forget_limits()
-    cache.set("over", 1, timeout=60)
-    cache.set("going-on", 1, timeout=60)
+    cache.set("over", 1, timeout=600)
+    cache.set("going-on", 1, timeout=600)
     with connection.cursor() as cursor:
         cursor.execute("UPDATE core_cache SET expires = '2020-01-01 00:00:00' WHERE cache_key LIKE '%over'")
     forget_ended()

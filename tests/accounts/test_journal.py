@@ -154,7 +154,7 @@ def test_the_thread_tells_what_was_dropped_and_ends_when_it_is_told(monkeypatch:
     journal.dropped = 7
     with capture_logs() as lines:
         journal.start()
-        assert told.wait(10)
+        assert told.wait(120)
         journal.stop()
     assert {"event": "api_requests_dropped", "dropped": 7, "log_level": "warning"} in lines
     assert not [one for one in threading.enumerate() if one.name == "journal"]

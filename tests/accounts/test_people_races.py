@@ -18,7 +18,7 @@ from core.errors import CourantError
 from newsletters.publishing.members import accept, change_member
 from tests import cast
 from tests.accounts.gazette import ACTOR, EMIL, GUEST, OLGA, OTTO, invite, member, person, roles
-from tests.services.processes import wait_until
+from tests.waiting import wait_for_a_waiter
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ROUNDS = 5
@@ -30,7 +30,7 @@ def together(*acts: Callable[[], object]) -> list[str]:
 
     def run(act: Callable[[], object]) -> None:
         try:
-            gate.wait(timeout=30)
+            gate.wait(timeout=120)
             act()
         except CourantError as error:
             codes.append(error.code)
@@ -40,12 +40,6 @@ def together(*acts: Callable[[], object]) -> list[str]:
     with ThreadPoolExecutor(len(acts)) as pool:
         list(pool.map(run, acts))
     return codes
-
-
-def _waiting() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
-        return bool(cursor.fetchone()[0])
 
 
 def behind(first: Callable[[], object], second: Callable[[], object]) -> list[str]:
@@ -64,8 +58,8 @@ def behind(first: Callable[[], object], second: Callable[[], object]) -> list[st
     with transaction.atomic():
         first()
         other.start()
-        wait_until(_waiting, "the second waits for the first", seconds=20)
-    other.join(timeout=30)
+        wait_for_a_waiter("the second waits for the first")
+    other.join()
     return codes
 
 

@@ -246,7 +246,7 @@ def test_t25_cookies_are_bound_to_the_host_and_kept_from_scripts() -> None:
     environment = clean_environment() | {"BASE_URL": "https://news.example.org", "ALLOWED_HOSTS": "news.example.org"}
     environment |= {"DJANGO_SETTINGS_MODULE": "config.settings", "DEBUG": "1", "DATABASE_URL": "sqlite:////nowhere.db"}
     command = [sys.executable, "-c", script]
-    ended = subprocess.run(command, cwd=ROOT, env=environment, check=False, capture_output=True, text=True, timeout=60)
+    ended = subprocess.run(command, cwd=ROOT, env=environment, check=False, capture_output=True, text=True, timeout=300)
     assert ended.returncode == 0, ended.stderr
     printed = ended.stdout.splitlines()
     status, _, cookie = printed[-2].partition(" ")

@@ -87,7 +87,7 @@ def at_once(api: Api, count: int, ask: Callable[[Api, int], Any]) -> list[Any]:
     def request(number: int) -> Any:
         caller = Api(publisher=api.publisher, key=api.key)
         try:
-            gate.wait(timeout=30)
+            gate.wait(timeout=120)
             return ask(caller, number)
         finally:
             connection.close()

@@ -27,7 +27,7 @@ def committed() -> Json:
 
 
 def git(*words: str) -> str:
-    done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
     return done.stdout.strip() if done.returncode == 0 else ""
 
 

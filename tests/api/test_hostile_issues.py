@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
 
 from newsletters.models import Issue, Newsletter
 from tests.api.fixtures import Api, ask, row_counts
+from tests.effort import least_effort
 
 pytestmark = pytest.mark.django_db
 SUBJECTS: dict[str, list[str]] = {
@@ -132,12 +132,16 @@ def test_active_content_does_not_reach_the_preview(api: Api, path: str, body: st
     ids=["H7 nested", "H7 angles", "brackets", "quotes", "stars", "long", "long in bytes"],
 )
 def test_a_body_made_to_be_slow_is_answered_quickly(api: Api, path: str, body: str, body_format: str) -> None:
-    started = time.process_time()
-    answer = api.post(path, {"subject": "Hi", "body": body, "body_format": body_format})
-    assert answer.status_code in (201, 422)
+    statuses: list[int] = []
+
+    def ask_for_it() -> None:
+        answer = api.post(path, {"subject": "Hi", "body": body, "body_format": body_format})
+        statuses.append(answer.status_code)
+
     # An order of magnitude above what it takes: far below what an unguarded sanitiser takes.
-    assert time.process_time() - started < 3
-    assert Issue.objects.count() == (answer.status_code == 201)
+    assert least_effort(ask_for_it) < 3
+    assert set(statuses) in ({201}, {422})
+    assert Issue.objects.count() == statuses.count(201)
 
 
 @pytest.mark.parametrize(

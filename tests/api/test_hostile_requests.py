@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from io import BytesIO
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 from newsletters.models import Newsletter
 from tests import cast
 from tests.api.fixtures import Api, ask, code_of, pointers_of, row_counts
+from tests.effort import least_effort
 
 pytestmark = pytest.mark.django_db
 GOOD = {"address": cast.ADA, "name": "Ada", "attributes": {"city": "Porto"}}
@@ -112,11 +112,13 @@ def test_a_text_that_is_too_long_is_told_in_characters(api: Api, path: str) -> N
 )
 def test_many_keys_are_refused_quickly(api: Api, path: str, keys: int, last: str, code: str) -> None:
     raw = "{" + "".join(f'"a{number}": 1, ' for number in range(keys)) + last
-    started = time.process_time()
-    answer = api.send("POST", path, raw=raw.encode())
-    assert code_of(answer) == (422, code)
-    assert len(answer.content) < 10_000
-    assert time.process_time() - started < 1
+
+    def refused() -> None:
+        answer = api.send("POST", path, raw=raw.encode())
+        assert code_of(answer) == (422, code)
+        assert len(answer.content) < 10_000
+
+    assert least_effort(refused) < 1
 
 
 def test_what_is_left_out_and_needed_is_named(api: Api, path: str) -> None:

@@ -120,7 +120,7 @@ def test_of_50_parallel_sends_one_starts_the_issue(api: Api, newsletter: Newslet
     def request(number: int) -> Any:
         caller = Api(publisher=api.publisher, key=api.key)
         try:
-            gate.wait(timeout=30)
+            gate.wait(timeout=120)
             return send_issue(caller, issue, "k" if same_key else f"k{number}")
         finally:
             connection.close()

@@ -118,7 +118,7 @@ def test_of_many_changes_of_one_version_one_is_made(path: str, api: Api, address
         caller = Api(publisher=api.publisher, key=api.key)
         mine = f"{value} {number}" if isinstance(value, str) else value + number
         try:
-            gate.wait(timeout=30)
+            gate.wait(timeout=120)
             return caller.send("PATCH", here, {field: mine}, If_Match=etag)
         finally:
             connection.close()
@@ -140,7 +140,7 @@ def test_changes_of_a_newsletter_and_its_sender_cannot_block_each_other(api: Api
     def change(number: int) -> int:
         caller = Api(publisher=api.publisher, key=api.key)
         try:
-            gate.wait(timeout=30)
+            gate.wait(timeout=120)
             for _ in range(5):
                 named: dict[str, Any] = {"If_Match": "*"} if number % 2 else {}
                 answer = caller.send("PATCH", here, {"from_address": unverified.address}, **named)

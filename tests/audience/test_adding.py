@@ -171,7 +171,7 @@ def test_lists_that_overlap_single_requests_and_erasures_neither_fail_nor_double
     def act(number: int) -> None:
         dice = random.Random(number)  # noqa: S311  # repeatable, no secret
         try:
-            gate.wait(timeout=30)
+            gate.wait(timeout=120)
             for _ in range(4):
                 mine = dice.sample(addresses, 40)
                 if number % 4 == 0:

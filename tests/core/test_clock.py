@@ -23,7 +23,7 @@ from core.models import ClockLease
 pytestmark = [pytest.mark.django_db, pytest.mark.dialects]
 
 
-def wait_for(done: Callable[[], bool], *, seconds: float = 10) -> None:
+def wait_for(done: Callable[[], bool], *, seconds: float = 120) -> None:
     until = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < until, "it never happened"

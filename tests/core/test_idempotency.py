@@ -90,7 +90,7 @@ def test_of_50_parallel_identical_requests_one_has_the_effect_and_all_get_its_an
 
     def request(_number: int) -> Answer:
         try:
-            gate.wait(timeout=30)
+            gate.wait(timeout=120)
             return run_once("key_a", "k1", REQUEST, effect)
         finally:
             connection.close()

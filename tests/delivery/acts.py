@@ -16,7 +16,7 @@ from newsletters.publishing import sending
 from newsletters.publishing.fan_out import fan_out
 from tests.cast import make_issue, make_newsletter, make_reader
 
-LIMITS = Limits(lanes=4, issues=4, slice_seconds=10, lease_seconds=60)
+LIMITS = Limits(lanes=4, issues=4, slice_seconds=120, lease_seconds=600)
 # The fixture `deliver`.
 Deliver = Callable[..., Courier]
 

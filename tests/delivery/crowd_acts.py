@@ -43,4 +43,4 @@ def serve_with(
             await asyncio.sleep(0.05)
             return crowd
 
-    return asyncio.run_coroutine_threadsafe(converse(), loop).result(timeout=100)
+    return asyncio.run_coroutine_threadsafe(converse(), loop).result(timeout=600)

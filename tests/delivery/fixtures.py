@@ -59,6 +59,6 @@ def deliver(loop: asyncio.AbstractEventLoop) -> Deliver:
         def courier_of(port: int) -> Courier:
             return Courier(loop, limits, functools.partial(connect, Relay("127.0.0.1", port)))
 
-        return asyncio.run_coroutine_threadsafe(converse(courier_of), loop).result(timeout=60)
+        return asyncio.run_coroutine_threadsafe(converse(courier_of), loop).result(timeout=600)
 
     return act

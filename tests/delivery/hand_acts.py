@@ -68,7 +68,7 @@ class Table:
         return rows
 
     async def next(self) -> Taken | None:
-        return await asyncio.wait_for(self.hand.wait(lambda: self.run.stopped), timeout=5)
+        return await asyncio.wait_for(self.hand.wait(lambda: self.run.stopped), timeout=120)
 
     async def take_all(self, *, tick: bool = True) -> list[Taken]:
         """Take what can be had without anybody giving a slot back, and look after the hand as the courier does."""

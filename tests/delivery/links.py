@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
+from unittest import mock
 
+from newsletters.delivery import transaction
 from newsletters.delivery.compose import Mail
 from newsletters.delivery.replies import Outcome
 from newsletters.delivery.smtp import Relay, connect
@@ -15,6 +18,8 @@ from tests.delivery.scripted_relay import ScriptedRelay
 
 T = TypeVar("T")
 MAIL = Mail("bounces+x@gazette.example", "ada@example.org", b"Subject: hi\r\n\r\n.leading dot\r\nend\r\n")
+# A relay that falls silent is waited for so long.
+SHORT_SECONDS = 0.1
 PIPELINED, ONE_BY_ONE, STARTTLS, TLS = LINKS = ("pipelined", "one by one", "STARTTLS", "TLS")
 
 
@@ -24,21 +29,33 @@ def make_relay(link: str, answers: dict[str, str] | None = None) -> ScriptedRela
     return ScriptedRelay(answers or {}, pipelining=link != ONE_BY_ONE, tls=tls, starttls=link == STARTTLS)
 
 
-def run(relay: ScriptedRelay, act: Callable[[SmtpConnection], Awaitable[T]], *, scale: float = 1.0) -> T:
-    """Connect to the relay and act; `scale` shortens the deadlines of mail transactions, not of connecting."""
+async def until(done: Callable[[], bool]) -> None:
+    """Return as soon as `done()` is true; raise TimeoutError if it never is."""
+    async with asyncio.timeout(120):
+        while not done():  # noqa: ASYNC110  # neither a relay nor a connection has an event for it
+            await asyncio.sleep(0.01)
+
+
+def run(relay: ScriptedRelay, act: Callable[[SmtpConnection], Awaitable[T]], *, silent: str = "") -> T:
+    """Connect to the relay and act. The deadline of the phase that is `silent` is short.
+
+    All others last as long as ever, so that a machine with much to do is not taken for a silent relay elsewhere.
+    """
 
     async def main() -> T:
         async with relay.running():
             tls, starttls = relay.tls is not None and not relay.starttls, relay.starttls
             connection = await connect(Relay(relay.host, relay.port, use_tls=tls, use_starttls=starttls))
-            connection._scale = scale
             try:
                 return await act(connection)
             finally:
                 connection.close()
                 await asyncio.sleep(0.01)
 
-    return asyncio.run(main())
+    with contextlib.ExitStack() as stack:
+        for name in (f"{silent.upper()}_SECONDS", "TICK_SECONDS") if silent else ():
+            stack.enter_context(mock.patch.object(transaction, name, SHORT_SECONDS))
+        return asyncio.run(main())
 
 
 async def attempt(connection: SmtpConnection) -> tuple[Outcome, bool]:

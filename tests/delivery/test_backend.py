@@ -59,7 +59,7 @@ def test_an_issue_goes_out_through_another_backend(loop: asyncio.AbstractEventLo
 
         courier = Courier(loop, LIMITS, open_backend)
         courier.start()
-        asyncio.run_coroutine_threadsafe(courier.serve(issue.pk), loop).result(timeout=30)
+        asyncio.run_coroutine_threadsafe(courier.serve(issue.pk), loop).result(timeout=600)
         courier.stop()
     assert not Delivery.objects.filter(issue=issue).exclude(state="sent").exists()
     assert sorted(message.to[0] for message in mail.outbox) == sorted(

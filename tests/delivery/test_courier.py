@@ -137,7 +137,7 @@ def test_many_issues_that_the_relay_refuses_are_each_paused(
                 await courier.serve(issue.pk)
         await loop.run_in_executor(None, courier.stop)
 
-    asyncio.run_coroutine_threadsafe(serve_all(), loop).result(timeout=30)
+    asyncio.run_coroutine_threadsafe(serve_all(), loop).result(timeout=600)
     assert list(Issue.objects.values_list("state", "state_reason")) == [(IssueState.PAUSED, "relay_refused")] * 4
     assert len(attempts) == 4 * PERMANENT_RELAY_FAULTS
 
@@ -237,11 +237,14 @@ def test_pausing_stops_within_the_mails_in_flight(deliver: Deliver) -> None:
     make_readers(newsletter, 300)
     issue, relay = send(newsletter), ScriptedRelay()
     paused_at: list[int] = []
+    pausing = threading.Thread(target=_pause_and_note, args=(issue.pk, relay, paused_at))
 
     def pause_at_fifty(count: int) -> None:
         if count == 50:
-            thread = threading.Thread(target=_pause_and_note, args=(issue.pk, relay, paused_at))
-            thread.start()
+            pausing.start()
+        if count == 250:
+            # However slow the pause is, it comes before the end.
+            pausing.join()
 
     relay.on_body = pause_at_fifty
     deliver(issue, relay)

@@ -26,7 +26,7 @@ thread.stop(seconds=0.1)
 
 
 def test_a_database_that_never_answers_does_not_keep_the_process() -> None:
-    assert subprocess.run([sys.executable, "-c", STUCK], check=False, timeout=20).returncode == 0
+    assert subprocess.run([sys.executable, "-c", STUCK], check=False, timeout=120).returncode == 0
 
 
 def test_what_a_function_returns_or_raises_comes_back_in_order() -> None:

@@ -22,7 +22,7 @@ from newsletters.publishing.newsletters import delete_newsletter
 from tests.delivery.acts import states
 from tests.delivery.ended import DAYS, age
 from tests.delivery.test_deciding import EDITOR, held_row, issue_state, make_held
-from tests.services.processes import wait_until
+from tests.waiting import wait_for_a_waiter
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -33,7 +33,7 @@ def together(*acts: Callable[[], object]) -> None:
 
     def run(act: Callable[[], object]) -> None:
         try:
-            gate.wait(timeout=30)
+            gate.wait(timeout=120)
             act()
         except (ConflictError, NotFoundError):
             pass
@@ -42,12 +42,6 @@ def together(*acts: Callable[[], object]) -> None:
 
     with ThreadPoolExecutor(len(acts)) as pool:
         list(pool.map(run, acts))
-
-
-def _waiting() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
-        return bool(cursor.fetchone()[0])
 
 
 def behind_a_resend(row: Delivery, act: Callable[[], object], *, why: str) -> None:
@@ -63,8 +57,8 @@ def behind_a_resend(row: Delivery, act: Callable[[], object], *, why: str) -> No
     with transaction.atomic():
         decide(row, Decision.RESEND, actor=EDITOR)
         other.start()
-        wait_until(_waiting, why, seconds=20)
-    other.join(timeout=30)
+        wait_for_a_waiter(why)
+    other.join()
 
 
 def test_an_issue_is_not_finished_over_a_row_that_is_just_being_resent() -> None:
@@ -113,7 +107,7 @@ def test_a_row_decided_while_its_issue_is_archived_is_kept_or_counted(settings: 
         row = held_row(issue)
         together(
             lambda row=row, decision=decision: decide(row, decision, actor=EDITOR),  # type: ignore[misc]
-            lambda pk=issue.pk: retention.archive(pk, until=time.monotonic() + 20),  # type: ignore[misc]
+            lambda pk=issue.pk: retention.archive(pk, until=time.monotonic() + 300),  # type: ignore[misc]
         )
         after = Issue.objects.get(pk=issue.pk)
         if decision == Decision.RESEND:
@@ -159,7 +153,7 @@ def test_nothing_of_a_newsletter_that_is_just_being_deleted_is_decided(decision:
     with transaction.atomic():
         delete_newsletter(issue.newsletter)
         other.start()
-        wait_until(_waiting, "deciding waits for the deletion", seconds=20)
-    other.join(timeout=30)
+        wait_for_a_waiter("deciding waits for the deletion")
+    other.join()
     assert (refused, issue_state(issue), states(issue)) == (["not_found"], "sent", {"held": 1})
     assert not AuditEntry.objects.exists()

@@ -21,7 +21,7 @@ from tests.delivery.acts import prove, send, states
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.dialects]
 
-LIMITS = Limits(lanes=4, issues=4, slice_seconds=5, lease_seconds=60)
+LIMITS = Limits(lanes=4, issues=4, slice_seconds=600, lease_seconds=600)
 SENT = Outcome(Verdict.SENT, Phase.DOT, Reply(250, "2.0.0", "2.0.0 ok"))
 REFUSED = classify(Phase.MAIL, Reply(550, "5.7.1", "sender refused"))
 
@@ -60,7 +60,7 @@ def with_courier(loop: asyncio.AbstractEventLoop, link: Link, act: Callable[[Cou
         prove(courier)
         courier.start()
         try:
-            found = await asyncio.wait_for(act(courier), timeout=20)
+            found = await asyncio.wait_for(act(courier), timeout=300)
         finally:
             await loop.run_in_executor(None, courier.stop)
         assert sum(window.busy for window in courier._bounds.pacing._windows.values()) == 0
@@ -70,7 +70,7 @@ def with_courier(loop: asyncio.AbstractEventLoop, link: Link, act: Callable[[Cou
         assert not courier._turns.running
         return found
 
-    return asyncio.run_coroutine_threadsafe(main(), loop).result(timeout=40)
+    return asyncio.run_coroutine_threadsafe(main(), loop).result(timeout=600)
 
 
 def issue_for(readers: int) -> Issue:
@@ -208,7 +208,7 @@ def test_what_is_known_of_a_mail_is_told_before_a_lane_waits_for_another_connect
 def test_draining_lets_go_of_lanes_that_wait(loop: asyncio.AbstractEventLoop, wait: str) -> None:
     if wait == "rate":
         newsletter = make_newsletter()
-        SenderIdentity.objects.filter(pk=newsletter.sender_id).update(max_rate=0.1)
+        SenderIdentity.objects.filter(pk=newsletter.sender_id).update(max_rate=0.001)
         make_readers(newsletter, 50)
         issue = send(newsletter)
     else:
@@ -238,5 +238,6 @@ def test_draining_lets_go_of_lanes_that_wait(loop: asyncio.AbstractEventLoop, wa
         free.set()
         return seconds
 
-    assert with_courier(loop, link, act) < courier_module.STRAGGLER_SECONDS + 1.0
+    # Whoever is not let go waits for minutes: for the end of the slice, the next permit or the relay.
+    assert with_courier(loop, link, act) < courier_module.STRAGGLER_SECONDS + 60.0
     assert set(states(issue)) <= {"sent", "queued"}

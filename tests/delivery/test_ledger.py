@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import threading
 import uuid
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from newsletters.delivery.ledger import GateAnswer, Ledger, settle_refused
 from newsletters.models import Delivery, Issue, IssueState, Subscription
 from tests.cast import make_newsletter, make_reader, make_readers
 from tests.delivery.acts import claim, expire_leases, gate_of, permit, row_of, start
+from tests.delivery.links import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -106,8 +108,8 @@ def test_no_exception_ends_the_thread_that_all_lanes_wait_for(
     monkeypatch.setattr(type(dialect()), "turn", failing)
 
     async def act(ledger: Ledger) -> GateAnswer:
-        await asyncio.wait_for(ledger.turn([], gate_of(one)), timeout=5)
-        return await asyncio.wait_for(ledger.turn([], gate_of(two)), timeout=5)
+        await asyncio.wait_for(ledger.turn([], gate_of(one)), timeout=120)
+        return await asyncio.wait_for(ledger.turn([], gate_of(two)), timeout=120)
 
     assert with_ledger(act) is GateAnswer.PERMITTED
 
@@ -225,12 +227,18 @@ def test_leases_of_mails_in_flight_are_renewed() -> None:
 
     async def act(ledger: Ledger) -> None:
         ledger.hold({row.delivery_id: row.lease_token})
-        await asyncio.sleep(0.8)
+        await until(lambda: executor.submit(leased_until).result() > 2020)
 
-    with_ledger(act, lease_seconds=2)
-    until = row_of(row.delivery_id).lease_until
-    assert until is not None
-    assert until.year > 2020
+    def leased_until() -> int:
+        try:
+            lease_until = row_of(row.delivery_id).lease_until
+            assert lease_until is not None
+            return lease_until.year
+        finally:
+            connection.close()
+
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:
+        with_ledger(act, lease_seconds=2)
 
 
 def test_settling_and_gating_one_row_at_once_loses_neither() -> None:
@@ -239,7 +247,7 @@ def test_settling_and_gating_one_row_at_once_loses_neither() -> None:
     make_readers(newsletter, 150)
     issue = start(newsletter)
     settled_first = 0
-    for row in claim(issue, 150):
+    for number, row in enumerate(claim(issue, 150)):
         old = permit(row)
         fresh = gate_of(row)
         barrier = threading.Barrier(2)
@@ -248,7 +256,8 @@ def test_settling_and_gating_one_row_at_once_loses_neither() -> None:
             threading.Thread(target=_race, args=(barrier, [sent(row, old)], [], [])),
             threading.Thread(target=_race, args=(barrier, [], [fresh], permitted)),
         ]
-        for thread in threads:
+        # Whoever comes last to the barrier goes on first, most of the time: each is that in turn.
+        for thread in threads if number % 2 else reversed(threads):
             thread.start()
         for thread in threads:
             thread.join()

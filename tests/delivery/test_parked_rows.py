@@ -15,7 +15,7 @@ from newsletters.delivery import rescue
 from newsletters.delivery.window import Queue
 from newsletters.models import Delivery, Issue
 from tests.delivery.busy_relay import BusyRelay
-from tests.delivery.site_acts import Site, assert_each_once, is_closed, issue_for, site
+from tests.delivery.site_acts import LONGEST, Site, assert_each_once, is_closed, issue_for, site
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.dialects]
 PROCESSES, READERS = 6, 60
@@ -27,7 +27,7 @@ def ring_three_times(running: Site, issue: Issue) -> None:
     for _ in range(3):
         running.ring(issue)
         for future in running.rung:
-            future.result(30)
+            future.result(LONGEST)
 
 
 def test_rows_that_six_couriers_park_are_not_due_before_their_turn_and_then_all_go_out(

@@ -119,7 +119,7 @@ def test_a_killed_session_is_an_error_that_django_knows_and_the_next_goes_on() -
     (row,) = rows(1)
     gate = permit(row)
     with another() as killer, killer.cursor() as cursor:
-        cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [connection.connection.info.backend_pid])
+        cursor.execute("SELECT pg_terminate_backend(%s, 120000)", [connection.connection.info.backend_pid])
     with pytest.raises((OperationalError, InterfaceError)):
         settle(gate, "sent", counted=1, reply_phase="dot", reply_code=250)
     connection.close()
@@ -145,7 +145,7 @@ def test_a_session_killed_while_its_turn_waits_for_a_row_is_an_error_and_no_hang
 def _kill_when_it_waits(pid: int) -> None:
     waits = "SELECT count(*) FROM pg_stat_activity WHERE pid = %s AND wait_event_type = 'Lock'"
     with another() as killer, killer.cursor() as cursor:
-        for _ in range(500):
+        for _ in range(12_000):
             cursor.execute(waits, [pid])
             if cursor.fetchone()[0]:
                 break

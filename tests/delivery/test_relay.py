@@ -12,7 +12,7 @@ from newsletters.delivery.compose import Mail
 from newsletters.delivery.relay import RelayFullError, RelayPool
 from newsletters.delivery.replies import Outcome, Phase, Verdict, classify, cut, read_reply
 from newsletters.delivery.smtp import Connection, Relay, RelayFaultError, connect
-from tests.delivery.links import MAIL
+from tests.delivery.links import MAIL, until
 from tests.delivery.scripted_relay import ScriptedRelay
 
 DOWN = cut(Phase.CONNECT, "cannot_connect")
@@ -253,9 +253,8 @@ def test_an_idle_connection_is_closed_with_quit_by_the_pool_itself(monkeypatch: 
             for line in [await pool.acquire(), await pool.acquire()]:
                 await line.send(MAIL)
                 pool.release(line)
-            await asyncio.sleep(0.2)
+            await until(lambda: (relay.held, pool._idle, pool._sweeper) == (0, [], None))
             assert relay.commands[-2:] == ["QUIT", "QUIT"]
-            assert (relay.held, pool._idle, pool._sweeper) == (0, [], None)
 
     asyncio.run(act())
 
@@ -271,7 +270,7 @@ def test_a_connection_that_the_relay_ended_while_idle_is_never_handed_out(goodby
             pool.release(line)
             relay.writers[0].write(goodbye)
             relay.writers[0].close()
-            await asyncio.sleep(0.05)
+            await until(lambda: not line.usable)
             fresh = await pool.acquire()
             assert fresh is not line
             assert (await fresh.send(MAIL)).verdict is Verdict.SENT

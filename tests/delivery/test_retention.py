@@ -224,7 +224,7 @@ def test_two_processes_at_once_do_no_harm() -> None:
 
     def work() -> None:
         try:
-            gate.wait(timeout=10)
+            gate.wait(timeout=120)
             while retention.due_ids(0):
                 removed.append(archive(issue))
         except BaseException as error:  # noqa: BLE001  # whatever it was, the test must see it
@@ -236,7 +236,7 @@ def test_two_processes_at_once_do_no_harm() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=60)
+        thread.join()
     assert failures == []
     assert sum(removed) == 60
     progress = measure(issue)

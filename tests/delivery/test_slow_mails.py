@@ -18,6 +18,7 @@ from newsletters.delivery.replies import Outcome, Phase, Verdict, cut
 from newsletters.models import Delivery, Issue, IssueState
 from tests.cast import make_newsletter, make_readers
 from tests.delivery.acts import claim, expire_leases, permit, prove, send, states
+from tests.delivery.links import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.dialects]
 
@@ -60,12 +61,12 @@ def with_courier(loop: asyncio.AbstractEventLoop, tarpit: Tarpit, act: Act) -> N
         courier = Courier(loop, LIMITS, tarpit.open)
         courier.start()
         try:
-            await asyncio.wait_for(act(courier), timeout=20)
+            await asyncio.wait_for(act(courier), timeout=300)
         finally:
             tarpit.free.set()
             await loop.run_in_executor(None, courier.stop)
 
-    asyncio.run_coroutine_threadsafe(main(), loop).result(timeout=40)
+    asyncio.run_coroutine_threadsafe(main(), loop).result(timeout=600)
 
 
 async def serve_until(courier: Courier, issue: Issue, done: Callable[[], bool]) -> None:
@@ -126,7 +127,7 @@ def test_kept_mails_that_end_uncertain_pause_their_issue(
         prove(courier)
         await courier.serve(issue.pk)
         tarpit.free.set()
-        await asyncio.sleep(0.3)
+        await until(lambda: not courier._stragglers)
         await courier.serve(issue.pk)
 
     with_courier(loop, tarpit, act)

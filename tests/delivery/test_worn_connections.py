@@ -12,7 +12,7 @@ from newsletters.delivery.replies import Outcome, Verdict
 from newsletters.delivery.smtp import Relay, connect
 from newsletters.delivery.transaction import SmtpConnection
 from tests.delivery.authority import trust
-from tests.delivery.links import LINKS, MAIL, make_relay, run
+from tests.delivery.links import LINKS, MAIL, make_relay, run, until
 from tests.delivery.scripted_relay import ScriptedRelay
 
 
@@ -45,7 +45,7 @@ def test_a_connection_that_the_relay_ends_while_it_is_idle_is_noticed(goodbye: b
         writer.write(goodbye)
         if not goodbye:
             writer.close()
-        await asyncio.sleep(0.05)
+        await until(lambda: not connection.usable)
         return before, connection.usable, (await connection.send(MAIL)).reason
 
     assert run(relay, idle) == (True, False, "connection_ended")

@@ -7,10 +7,11 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.doctor.visit import PATIENCE_SECONDS, examined, finding, visit
+from tests.doctor.visit import examined, finding, visit
 from tests.services.environment import clean_environment
 from tests.services.postgresql import Postgresql
 from tests.services.processes import free_port, wait_until
@@ -35,13 +36,20 @@ def test_a_site_in_order_ends_with_0_and_quietly_says_nothing(make_site: Callabl
     address = "http://127.0.0.1:1"
 
     def in_order() -> bool:
-        return visit(site.environment, "--quiet", BASE_URL=address).returncode == 0
+        done = visit(site.environment, "--quiet", BASE_URL=address)
+        assert bool(done.returncode) == bool(done.stdout)
+        return done.returncode == 0
 
-    # The first worker takes a moment to be seen everywhere.
-    wait_until(in_order, "nothing is wrong", seconds=40, pause=0.5)
-    assert visit(site.environment, "--quiet", BASE_URL=address).stdout == ""
-    document = examined(site.environment, BASE_URL=address)
-    assert document["status"] == "ok"
+    # The first worker takes a moment to be seen everywhere, and a busy machine may be too slow for a check.
+    wait_until(in_order, "nothing is wrong", seconds=600, pause=0.5)
+    documents: list[dict[str, Any]] = []
+
+    def is_said_to_be_in_order() -> bool:
+        documents.append(examined(site.environment, BASE_URL=address))
+        return bool(documents[-1]["status"] == "ok")
+
+    wait_until(is_said_to_be_in_order, "nothing is wrong in the JSON either", seconds=300, pause=0.5)
+    document = documents[-1]
     codes = {one["code"] for one in document["findings"]}
     assert {"database.reachable", "migrations.applied", "work.clock", "work.couriers", "mail.relay"} <= codes
     if set_up != "embedded":
@@ -83,7 +91,8 @@ def test_with_everything_frozen_it_ends_in_time(
     finally:
         for program in frozen:
             program.send_group(signal.SIGCONT)
-    assert time.monotonic() - began < PATIENCE_SECONDS
+    # A minute for all checks together, and the start of a process.
+    assert time.monotonic() - began < 120
     assert finding(document, "database.gave_up")["level"] == "error"
     assert finding(document, "broker.unreachable")["level"] == "error"
     # What does not depend on them is looked at all the same.

@@ -27,7 +27,7 @@ def site(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.EMAIL_HOST = "127.0.0.1"
     settings.EMAIL_HOST_USER = settings.EMAIL_HOST_PASSWORD = ""
     settings.EMAIL_USE_TLS = settings.EMAIL_USE_SSL = False
-    settings.EMAIL_TIMEOUT = 2
+    settings.EMAIL_TIMEOUT = 60
     settings.RECIPIENT_ALLOW_LIST = ()
 
 
@@ -39,11 +39,11 @@ def running(settings: Any, relay: ScriptedRelay) -> Iterator[ScriptedRelay]:
     thread.start()
     held = relay.running()
     try:
-        asyncio.run_coroutine_threadsafe(held.__aenter__(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(held.__aenter__(), loop).result(120)
         settings.EMAIL_PORT = relay.port
         yield relay
     finally:
-        asyncio.run_coroutine_threadsafe(held.__aexit__(None, None, None), loop).result(10)
+        asyncio.run_coroutine_threadsafe(held.__aexit__(None, None, None), loop).result(120)
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()

@@ -144,7 +144,7 @@ def test_a_transaction_that_stays_open_is_named_with_what_ends_it(monkeypatch: p
         assert f"process {held.info.backend_pid} " in found.seen
         with connection.cursor() as cursor:
             cursor.execute(found.remedy)
-        wait_until(lambda: "database.long_transaction" not in by_code(doctor.vacuum(Terms())), "it ended", seconds=10)
+        wait_until(lambda: "database.long_transaction" not in by_code(doctor.vacuum(Terms())), "it ended", seconds=120)
 
 
 def _same_database() -> dict[str, Any]:

@@ -15,7 +15,7 @@ from newsletters.publishing import fan_out as module
 from newsletters.publishing.fan_out import fan_out
 from tests.cast import ADA, BORIS, make_issue, make_newsletter, make_reader, make_readers
 from tests.delivery.acts import begin, start
-from tests.services.processes import wait_until
+from tests.waiting import wait_for_a_waiter
 
 pytestmark = pytest.mark.django_db
 # SQLite has one writer at a time: what waits for what there is no question.
@@ -166,7 +166,7 @@ def test_a_deletion_waits_for_the_chunk_that_has_read_the_reader() -> None:
     with transaction.atomic():
         module._insert_chunk(issue.pk, ())
         thread, failures = _begin(lambda: erase_subscriber(reader.subscriber))
-        _wait_for_a_lock()
+        wait_for_a_waiter("the other transaction waits")
     thread.join()
     assert failures == []
     assert readers_of(issue) == [None]
@@ -181,7 +181,7 @@ def test_a_chunk_waits_for_the_deletion_and_does_not_see_the_reader() -> None:
     with transaction.atomic():
         erase_subscriber(reader.subscriber)
         thread, failures = _begin(lambda: fan_out(issue.pk))
-        _wait_for_a_lock()
+        wait_for_a_waiter("the other transaction waits")
     thread.join()
     assert failures == []
     assert readers_of(issue) == [stays.pk]
@@ -195,7 +195,7 @@ def test_a_hand_written_row_for_a_reader_who_is_being_deleted_is_refused() -> No
     with transaction.atomic():
         erase_subscriber(reader.subscriber)
         thread, failures = _begin(lambda: Delivery.objects.create(issue=issue, subscription_id=reader.pk))
-        _wait_for_a_lock()
+        wait_for_a_waiter("the other transaction waits")
     thread.join()
     assert [type(failure) for failure in failures] == [IntegrityError]
     assert not Delivery.objects.exists()
@@ -210,7 +210,7 @@ def test_an_issue_is_not_deleted_under_a_chunk() -> None:
     with transaction.atomic():
         module._insert_chunk(issue.pk, ())
         thread, failures = _begin(lambda: Issue.objects.get(pk=issue.pk).delete())
-        _wait_for_a_lock()
+        wait_for_a_waiter("the other transaction waits")
     thread.join()
     assert [type(failure) for failure in failures] == [IntegrityError]
     assert readers_of(issue) == [reader.pk]
@@ -268,19 +268,3 @@ def _act(act: Callable[[], object], failures: list[BaseException]) -> None:
         failures.append(error)
     finally:
         connection.close()
-
-
-def _wait_for_a_lock() -> None:
-    """Return when another connection waits for something that this one holds."""
-
-    def waits() -> bool:
-        with connection.cursor() as cursor:
-            # What a transaction sees of the others' activity is otherwise kept from the first look.
-            cursor.execute("SELECT pg_stat_clear_snapshot()")
-            cursor.execute(
-                "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid)))"
-            )
-            row = cursor.fetchone()
-        return bool(row[0])
-
-    wait_until(waits, "the other transaction waits", seconds=20)

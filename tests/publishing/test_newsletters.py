@@ -82,7 +82,7 @@ def test_of_a_send_and_a_deletion_at_once_one_wins() -> None:
         gate = threading.Barrier(2)
 
         def attempt(step: object, gate: threading.Barrier = gate) -> None:
-            gate.wait(timeout=10)
+            gate.wait(timeout=120)
             try:
                 step()  # type: ignore[operator]
             except CourantError:

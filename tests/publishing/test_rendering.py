@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import re
-import time
 
 import pytest
 
@@ -11,6 +10,7 @@ from newsletters.models import Issue
 from newsletters.publishing import rendering
 from newsletters.publishing.rendering import Rendered
 from tests.cast import make_issue, make_newsletter
+from tests.effort import least_effort
 
 pytestmark = pytest.mark.django_db
 VALUES = {"subscriber.name": "Ada", "unsubscribe_url": "https://news.example.org/u/T"}
@@ -177,16 +177,14 @@ def test_a_user_cannot_reach_our_own_template() -> None:
     ],
 )
 def test_what_could_not_be_sent_is_refused_on_save_at_once(field: str, value: str, code: str) -> None:
-    started = time.process_time()
     assert refusal(**{field: value}).code == code
-    assert time.process_time() - started < 0.1
+    assert least_effort(lambda: refusal(**{field: value})) < 0.1
 
 
 @pytest.mark.parametrize("body", ["<div>" * 40_000, "<" * 50_000])
 def test_html_that_exhausts_the_parser_is_refused_on_save(body: str) -> None:
-    started = time.process_time()
     assert refusal(body=body, body_format="html").code == "html_too_complex"
-    assert time.process_time() - started < 0.1
+    assert least_effort(lambda: refusal(body=body, body_format="html")) < 0.1
 
 
 def test_an_honest_draft_may_still_lack_its_body() -> None:

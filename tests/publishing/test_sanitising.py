@@ -10,6 +10,7 @@ from core.errors import InvalidError
 from newsletters.publishing.merge_tags import mark
 from newsletters.publishing.nesting import MOST_TAGS, check_nesting
 from newsletters.publishing.sanitising import sanitise
+from tests.effort import least_effort
 
 ACTIVE = [
     "<script>alert(1)</script>",
@@ -121,9 +122,7 @@ def test_an_unknown_scheme_written_with_entities_is_named() -> None:
 
 @pytest.mark.parametrize("text", ["a" * 500_000, "a:" * 250_000, "a.-+" * 125_000, "&#58;" * 100_000])
 def test_the_search_for_schemes_is_linear(text: str) -> None:
-    started = time.process_time()
-    clean(text)
-    assert time.process_time() - started < 1
+    assert least_effort(lambda: clean(text)) < 1
 
 
 def test_all_bad_links_are_named_at_once() -> None:
@@ -172,11 +171,12 @@ def test_a_tag_in_a_wrong_place_is_refused(html: str, code: str) -> None:
     ids=range(11),
 )
 def test_html_that_would_exhaust_the_parser_is_refused_in_no_time(html: str) -> None:
-    started = time.process_time()
-    with pytest.raises(InvalidError) as raised:
-        clean(html)
-    assert raised.value.code == "html_too_complex"
-    assert time.process_time() - started < 0.1
+    def refused() -> None:
+        with pytest.raises(InvalidError) as raised:
+            clean(html)
+        assert raised.value.code == "html_too_complex"
+
+    assert least_effort(refused) < 0.1
 
 
 @pytest.mark.parametrize(
