@@ -33,6 +33,8 @@ SILENCE_SECONDS = 15
 # The most it takes: what is longer is refused (414, 431) before Django sees it.
 limit_request_line = 8190
 limit_request_field_size = 16_384
+# It would take SCRIPT_NAME and PATH_INFO for headers of a proxy on this machine, which passes them on from anybody.
+forwarder_headers = ""
 # core.logs writes a line for each request.
 accesslog = None
 

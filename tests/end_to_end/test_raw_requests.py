@@ -109,6 +109,27 @@ def test_what_is_no_request_is_refused(site: Site) -> None:
     )
 
 
+def test_a_content_type_that_nobody_can_read_is_none(site: Site) -> None:
+    # Django would fail on these before any code of ours runs, at every address and also without a key.
+    odd = [b"charset*=bogus''x", b"charset*=idna''%41%42", b"a*0*=bogus''x", b"charset=hex", b"charset=undefined"]
+    for parameter in odd:
+        said = b"Content-Type: application/json; " + parameter
+        answer = exchange(site, head(site, b"POST " + NEWSLETTERS + b" HTTP/1.1", said, LENGTH) + BODY)
+        assert problem_of(answer) == (415, "media_type_not_supported"), parameter
+        for path in (NEWSLETTERS + b"?limit=5", b"/api/v1/openapi.json", b"/account/login/?next=/x"):
+            answer = exchange(site, head(site, b"GET " + path + b" HTTP/1.1", said))
+            assert answer.startswith(b"HTTP/1.1 200 "), (parameter, path, answer[:500])
+
+
+def test_no_header_moves_a_request_to_another_address(site: Site) -> None:
+    line = b"GET " + NEWSLETTERS + b" HTTP/1.1"
+    expected = exchange(site, head(site, line)).partition(b"\r\n\r\n")[2]
+    for name in (b"/foo", b"/api", b"/api/v1"):
+        answer = exchange(site, head(site, line, b"SCRIPT_NAME: " + name, b"PATH_INFO: /admin/"))
+        assert answer.startswith(b"HTTP/1.1 200 "), answer[:500]
+        assert answer.partition(b"\r\n\r\n")[2] == expected
+
+
 def test_what_is_too_large_is_refused(site: Site) -> None:
     line = b"GET " + NEWSLETTERS + b" HTTP/1.1"
     many = [b"X-A%d: b" % number for number in range(200)]
