@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from typing import Any, Never
 
 from django.http import HttpRequest
@@ -21,6 +22,7 @@ MAX_DEPTH = 32
 MAX_INTEGER_DIGITS = 19
 MAX_KEYS = 1_000
 MAX_NAME_SHOWN = 60
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _TWICE = object()
 
 
@@ -111,27 +113,45 @@ def escape(name: str) -> str:
 
 
 def _faults(root: dict[str, Any]) -> Iterator[CourantError]:
-    """Walk without recursion, so that depth cannot exhaust the stack."""
-    waiting: list[tuple[Any, str, int]] = [(root, "", 1)]
-    while waiting:
-        value, pointer, depth = waiting.pop()
-        if value is _TWICE:
-            yield invalid_field(pointer, "duplicate_key", "The same key stands twice in an object.")
-        elif isinstance(value, str):
-            yield from _text_faults(value, pointer)
-        elif isinstance(value, dict | list):
-            if depth > MAX_DEPTH:
-                yield invalid_field(pointer, "too_deep", f"Values may be nested {MAX_DEPTH} levels deep.")
-                return
-            named = value.items() if isinstance(value, dict) else enumerate(value)
-            for name, item in named:
-                if isinstance(name, str):
-                    yield from _text_faults(name, pointer)
-                waiting.append((item, f"{pointer}/{escape(str(name)[:MAX_NAME_SHOWN])}", depth + 1))
+    """Walk without recursion, so that depth cannot exhaust the stack, in the order of the body.
+
+    A pointer is only made for a fault: one for each value would take a thousand times the body's memory.
+    """
+    path: list[str | int] = []
+    # What is left of the object or list at each step of the path.
+    left = [_members(root)]
+    while left:
+        for name, value in left[-1]:
+            if isinstance(name, str) and (found := _text_fault(name)):
+                yield invalid_field(_pointer(path), *found)
+            if value is _TWICE:
+                yield invalid_field(_pointer([*path, name]), "duplicate_key", "The same key stands twice in an object.")
+            elif isinstance(value, str) and (found := _text_fault(value)):
+                yield invalid_field(_pointer([*path, name]), *found)
+            elif isinstance(value, dict | list):
+                path.append(name)
+                if len(left) == MAX_DEPTH:
+                    yield invalid_field(_pointer(path), "too_deep", f"Values may be nested {MAX_DEPTH} levels deep.")
+                    return
+                left.append(_members(value))
+                break
+        else:
+            left.pop()
+            del path[-1:]
 
 
-def _text_faults(text: str, pointer: str) -> Iterator[CourantError]:
+def _members(value: dict[str, Any] | list[Any]) -> Iterator[tuple[str | int, Any]]:
+    return iter(value.items()) if isinstance(value, dict) else iter(enumerate(value))
+
+
+def _pointer(path: Sequence[str | int]) -> str:
+    return "".join(f"/{escape(str(step)[:MAX_NAME_SHOWN])}" for step in path)
+
+
+def _text_fault(text: str) -> tuple[str, str] | None:
+    """Return the code and the sentence for what must not be stored."""
     if "\0" in text:
-        yield invalid_field(pointer, "control_character", "The NUL character is not accepted.")
-    if any("\ud800" <= letter <= "\udfff" for letter in text):
-        yield invalid_field(pointer, "lone_surrogate", "Half of a surrogate pair is not a character.")
+        return "control_character", "The NUL character is not accepted."
+    if not text.isascii() and _SURROGATE.search(text):
+        return "lone_surrogate", "Half of a surrogate pair is not a character."
+    return None

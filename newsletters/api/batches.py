@@ -48,8 +48,9 @@ class BatchIn(StrictInput):
         }
     )
 
+    # Only the first reader with a wrong type is told of: a body can have 200,000 errors, which take seconds to list.
     readers: list[BatchReader] = Field(
-        min_length=1, max_length=MOST_READERS, description=f"At most {MOST_READERS:,} readers."
+        min_length=1, max_length=MOST_READERS, fail_fast=True, description=f"At most {MOST_READERS:,} readers."
     )
     consent_source: FilledLine | None = Field(default=None, max_length=200, description=CONSENT)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -13,7 +12,7 @@ from core.errors import invalid_field
 MAX_NAME_LENGTH = 100
 MAX_ATTRIBUTES = 64
 MAX_ATTRIBUTE_LENGTH = 1024
-MAX_EXACT_INTEGER = 2**53
+MAX_EXACT_NUMBER = 2**53
 ATTRIBUTE_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}\Z")
 # Line and paragraph separators end a line in some programs; Unicode files them apart from the controls.
 _FORBIDDEN_CATEGORIES = {"Cc", "Cs", "Zl", "Zp"}
@@ -52,7 +51,7 @@ def checked_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
                 f"/attributes/{name}",
                 "invalid_attribute_value",
                 f"A value is text of at most {MAX_ATTRIBUTE_LENGTH} characters without control characters, "
-                "a number, true, false or null.",
+                "a number up to 2 to the 53rd, true, false or null.",
             )
     return dict(attributes)
 
@@ -68,10 +67,9 @@ def has_control_character(text: str) -> bool:
 def _is_scalar(value: object) -> bool:
     if value is None or isinstance(value, bool):
         return True
-    if isinstance(value, int):
-        return abs(value) <= MAX_EXACT_INTEGER
-    if isinstance(value, float):
-        return math.isfinite(value)
+    # PostgreSQL gives 1e300 back as a whole number of 301 digits, which we would not take again. No NaN is less.
+    if isinstance(value, int | float):
+        return abs(value) <= MAX_EXACT_NUMBER
     if not isinstance(value, str) or len(value) > MAX_ATTRIBUTE_LENGTH:
         return False
     return not has_control_character(value.replace("\n", " ").replace("\t", " "))

@@ -94,6 +94,12 @@ def test_a_request_of_the_wrong_form_adds_nobody(
     assert row_counts() == before
 
 
+def test_of_many_wrong_readers_the_first_is_told_of(api: Api, newsletter: Newsletter) -> None:
+    answer = api.post(path(newsletter), {"readers": [{"address": cast.ADA}, {"name": 1, "a": 1}, {"b": 1}]})
+    assert code_of(answer) == (422, "invalid_values")
+    assert pointers_of(answer) == {"/readers/1/address", "/readers/1/name", "/readers/1/a"}
+
+
 def test_a_repetition_with_its_key_gets_the_same_rows(api: Api, newsletter: Newsletter) -> None:
     body = {"readers": [{"address": cast.ADA}, {"address": "no"}]}
     first = api.post(path(newsletter), body, Idempotency_Key="k")

@@ -55,5 +55,5 @@ def test_a_long_type_is_read_quickly(piece: str) -> None:
 
 def test_the_application_sees_what_can_be_read() -> None:
     application = with_readable_types(lambda environ, _: [environ["CONTENT_TYPE"].encode()])
-    given = ({"CONTENT_TYPE": "text/csv"}, {"CONTENT_TYPE": "text/csv; charset=hex"}, {})
+    given: list[dict[str, str]] = [{"CONTENT_TYPE": "text/csv"}, {"CONTENT_TYPE": "text/csv; charset=hex"}, {}]
     assert [list(application(dict(environ), None)) for environ in given] == [[b"text/csv"], [b""], [b""]]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -108,3 +109,17 @@ def test_any_body_is_an_object_that_survives_utf8_or_a_refusal(body: bytes) -> N
         assert json.loads(json.dumps(found, ensure_ascii=False, allow_nan=False).encode()) == found
     else:
         assert found in (400, 422)
+
+
+def test_many_values_far_down_are_read_in_little_memory() -> None:
+    # The pointer to each of them is 1,800 characters long.
+    body = b'{"' + b"a" * 60 + b'":'
+    body = body * 30 + b"[" + b"1," * 200_000 + b'"\\u0000"' + b"]" + b"}" * 30
+    tracemalloc.start()
+    try:
+        status, code, pointer = refusal(body)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (status, code, pointer) == (422, "control_character", f"/{'a' * 60}" * 30 + "/200000")
+    assert most < 50_000_000
