@@ -67,6 +67,7 @@ def pytest_configure(config: pytest.Config) -> None:
         database.setdefault("TEST", {})["NAME"] = f"{database['NAME']}.test"
         database["OPTIONS"]["timeout"] = SQLITE_PATIENCE_SECONDS
 
+    settings.PASSWORD_HASHERS = ["tests.quick_hasher.QuickHasher"]
     # Pages link to static files by their plain names: collecting them is a deployment's business.
     static = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
     settings.STORAGES["staticfiles"] = static
