@@ -156,7 +156,7 @@ def static_files() -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         # Once for all processes of a run.
         if not os.fstat(lock.fileno()).st_size:
-            subprocess.run(command, cwd=ROOT, env=clean_environment(), check=True, timeout=120)
+            subprocess.run(command, cwd=ROOT, env=clean_environment(), check=True, timeout=600)
             lock.write("done")
             lock.flush()
 

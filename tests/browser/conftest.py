@@ -31,7 +31,7 @@ FLAGS = [
 def chromium() -> Iterator[Browser]:
     """Debian's Chromium. It ends with the folder: while it runs, its event loop keeps Django's ORM from this thread."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS, timeout=300_000)
         yield browser
         browser.close()
 

@@ -30,8 +30,7 @@ def set_up_app(visitor: Visitor) -> tuple[str, list[str]]:
     visitor.look("authenticator-app-wrong")
     # A wrong code keeps the key: it is in the app already.
     assert visitor.page.locator("pre.secret").inner_text() == key
-    visitor.fill(code=visitor.code(key))
-    visitor.press("Set it up")
+    visitor.enter_code(key, "Set it up")
     assert visitor.heading() == "Recovery codes"
     visitor.look("recovery-codes")
     visitor.page.emulate_media(media="print", color_scheme="dark")
@@ -66,8 +65,7 @@ def test_an_account_from_its_first_day_to_a_forgotten_password(visit: Callable[.
     visitor.fill(code="000000")
     visitor.press("Log in")
     visitor.look("second-factor-wrong")
-    visitor.fill(code=visitor.code(key))
-    visitor.press("Log in")
+    visitor.enter_code(key, "Log in")
     look_around(visitor)
     log_out(visitor)
 

@@ -57,7 +57,7 @@ class Visitor:
         self._context = browser.new_context(
             base_url=self.address, java_script_enabled=scripts, viewport={"width": WIDE, "height": 900}
         )
-        self._context.set_default_timeout(20_000)
+        self._context.set_default_timeout(180_000)
         self.page: Page = self._context.new_page()
         self._context.on("console", self._note_message)
         self._context.on("weberror", lambda error: self.troubles.append(f"script failed: {error.error}"))
@@ -130,7 +130,7 @@ class Visitor:
                     return True
             return False
 
-        wait_until(arrived, f"a mail with {part} to {to}", seconds=30, pause=0.1)
+        wait_until(arrived, f"a mail with {part} to {to}", seconds=300, pause=0.1)
         (link,) = set(found)
         return link
 
@@ -143,6 +143,17 @@ class Visitor:
         digest = hmac.digest(base64.b32decode(key), moment, "sha1")
         (number,) = struct.unpack_from(">I", digest, digest[-1] & 0xF)
         return f"{(number & 0x7FFFFFFF) % 1_000_000:06}"
+
+    def enter_code(self, key: str, button: str) -> None:
+        """Enter what an authenticator app shows, and again if it shows something else before the page is answered."""
+        while True:
+            code = self.code(key)
+            moment = time.time() // SECONDS_OF_A_CODE
+            self.fill(code=code)
+            self.press(button)
+            refused = self.page.locator('main [name="code"]').count()
+            if not refused or time.time() // SECONDS_OF_A_CODE == moment:
+                return
 
     def virtual_authenticator(self) -> Any:
         """Give the browser a device that makes passkeys and agrees to everything; returns its connection."""

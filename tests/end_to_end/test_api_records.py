@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.services.processes import wait_until
-from tests.services.site import Site
+from tests.services.site import Answer, Site
 
 
 @pytest.mark.parametrize("set_up", ["embedded", "redis"])
@@ -21,9 +21,9 @@ def test_a_web_process_that_ends_in_order_writes_what_it_answered(make_site: Cal
         answers = list(pool.map(lambda _number: site.call("GET", "/newsletters"), range(20)))
     assert site._web is not None
     site._web.send(signal.SIGTERM)
-    site._web.wait(30)
+    site._web.wait(120)
     site.start_web()
-    wait_until(lambda: len(site.every("/api-requests")) > 20, "its own requests are written", seconds=20)
+    wait_until(lambda: len(site.every("/api-requests")) > 20, "its own requests are written", seconds=180)
     found = {one["request_id"] for one in site.every("/api-requests") if one["operation"] == "list_newsletters"}
     assert found == {answer.headers["X-Request-Id"] for answer in answers}
     shown = site.manage("shell", "--no-imports", "-c", LAST_USED)
@@ -37,10 +37,14 @@ def test_two_web_processes_count_together(make_site: Callable[..., Site]) -> Non
     site = make_site("redis", WEB_CONCURRENCY="2", API_ADDRESS_RATE="5")
     site.start_web()
     started = time.monotonic()
+    answers: list[Answer] = []
+    refused: list[Answer] = []
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda _number: site.fetch(f"{site.address}/api/v1/newsletters"), range(60)))
+        # A machine with much to do may take some time to be faster than the limit.
+        while not refused and len(answers) < 3000:
+            answers += pool.map(lambda _number: site.fetch(f"{site.address}/api/v1/newsletters"), range(60))
+            refused = [answer for answer in answers if answer.status == 429]
     seconds = time.monotonic() - started
-    refused = [answer for answer in answers if answer.status == 429]
     assert {answer.status for answer in answers} == {401, 429}
     assert len(answers) - len(refused) <= 5 + 5 * (seconds + 1)
     for answer in refused:

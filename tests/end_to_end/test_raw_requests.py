@@ -24,7 +24,7 @@ def site(make_site: Any) -> Site:
 
 def exchange(site: Site, request: bytes, *, end: bool = False) -> bytes:
     """Send bytes and return all that comes back until the server closes; `end` closes our half first."""
-    with socket.create_connection(("127.0.0.1", site.port), timeout=30) as link:
+    with socket.create_connection(("127.0.0.1", site.port), timeout=300) as link:
         link.sendall(request)
         if end:
             link.shutdown(socket.SHUT_WR)

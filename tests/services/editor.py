@@ -39,7 +39,7 @@ def import_readers(site: Site, newsletter_id: str, data: bytes) -> Any:
         seen.update(site.ask("GET", f"/imports/{made['id']}"))
         return seen["state"] in ("done", "failed")
 
-    wait_until(finished, "the import is done", seconds=30, pause=0.1)
+    wait_until(finished, "the import is done", seconds=300, pause=0.1)
     return seen
 
 

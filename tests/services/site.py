@@ -122,7 +122,7 @@ class Site:
         """Run a `manage.py` command and return what it printed; raise ServiceError when it fails."""
         command = [sys.executable, "manage.py", *arguments]
         done = subprocess.run(
-            command, cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False, timeout=120
+            command, cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False, timeout=600
         )
         if done.returncode:
             raise ServiceError(f"{' '.join(command)} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
@@ -138,14 +138,14 @@ class Site:
         """Start gunicorn as the Procfile does and wait until it answers; `variables` are for it alone."""
         command = [sys.executable, "-m", "gunicorn", "--config", "config/gunicorn.py", "--chdir", str(ROOT)]
         self._web = Program(command, log=self.folder / "web.log", environment=self.environment | variables)
-        self._web.wait_ready(lambda: answers(self.port), seconds=30)
+        self._web.wait_ready(lambda: answers(self.port), seconds=180)
 
     def kill_web(self) -> None:
         """Kill gunicorn and its processes at once."""
         if self._web is not None:
             self._web.kill()
             # Its children hold the socket for a moment longer.
-            wait_until(lambda: not answers(self.port), "the port is free", seconds=10)
+            wait_until(lambda: not answers(self.port), "the port is free", seconds=60)
 
     def start_worker(self, *, within: Sequence[str] = (), **variables: str) -> Supervisor:
         """Start one more supervised `manage.py worker`, by way of a command; `variables` adds to its environment."""
