@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from accounts.access import ApiRequest
 from accounts.models import Scope
 from core.addresses import canonical
-from core.errors import InvalidError
+from core.errors import InvalidError, invalid_field
 from newsletters.api import codes, visible
 from newsletters.api.contract import ListQuery, OldestFirstQuery, Page, SearchText, StrictQuery, contract, listed
 from newsletters.api.issues import find_issue
@@ -104,7 +104,7 @@ def list_deliveries(
     if query.uncertain:
         rows = rows.filter(uncertain=query.uncertain == "true")
     if query.address:
-        rows = rows.filter(subscription__subscriber__address_key=canonical(query.address).key)
+        rows = rows.filter(subscription__subscriber__address_key=_key_of(query.address))
     return listed(request, rows, query, DeliveryPage, DeliveryOut.of)
 
 
@@ -135,3 +135,11 @@ def list_doubtful(request: ApiRequest, query: Annotated[DoubtQuery, StrictQuery(
 def get_delivery(request: ApiRequest, delivery_id: str) -> DeliveryOut:
     """One delivery with the relay's last reply."""
     return DeliveryOut.of(visible.find_delivery(request.auth, delivery_id))
+
+
+def _key_of(address: str) -> str:
+    try:
+        return canonical(address).key
+    except InvalidError as error:
+        # A parameter of the query, not a field of a body.
+        raise invalid_field("address", error.code, error.detail) from None

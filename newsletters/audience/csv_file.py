@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TextIO
 
-from core.errors import FieldError, InvalidError
+from core.errors import FieldError, InvalidError, TooLargeError
 from newsletters.audience.profile import ATTRIBUTE_NAME
 
 DELIMITERS = ",;\t"
@@ -20,6 +20,8 @@ MAX_COLUMNS = 64
 MAX_FIELD_LENGTH = 1024
 # A row of the greatest permitted size, had each character to be quoted.
 MAX_LINE_LENGTH = MAX_COLUMNS * (2 * MAX_FIELD_LENGTH + 3)
+# Four for each row that a file may have; without rows, 50 MB of line ends would be read for a minute.
+MAX_LINES = 4_000_000
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9]+")
 
 
@@ -37,8 +39,8 @@ class Table:
     """A CSV file being read: its columns, then its rows as (line on which the row begins, fields).
 
     Blank lines are no rows. Reading raises InvalidError, with the line, for whatever makes the rest of
-    the file unreadable; a row with too few or too many fields does not. `rows_begin_at` is the line at
-    which the rows stood in the file that this one was cut from.
+    the file unreadable, and TooLargeError beyond 4,000,000 lines; a row with too few or too many fields does
+    not. `rows_begin_at` is the line at which the rows stood in the file that this one was cut from.
     """
 
     def __init__(self, text: TextIO, *, rows_begin_at: int | None = None) -> None:
@@ -109,6 +111,8 @@ class _Lines:
         if not line:
             raise StopIteration
         self.number += 1
+        if self.number > MAX_LINES:
+            raise TooLargeError("import_too_large", f"A file has at most {MAX_LINES:,} lines; split it.")
         self.read.append(line)
         if len(line) > MAX_LINE_LENGTH:
             raise broken("line_too_long", f"A line has at most {MAX_LINE_LENGTH} characters.", self.number)

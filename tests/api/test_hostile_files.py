@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from newsletters.audience import import_upload
+from newsletters.audience import csv_file, import_upload
 from newsletters.models import Import, Newsletter
 from tests.api.fixtures import Api, ask, code_of, row_counts
 
@@ -108,4 +108,12 @@ def test_a_file_beyond_the_limits_is_413(send: Callable[..., Any], monkeypatch: 
     assert code_of(send(b"email\n" + b"a@b.co\n" * 4)) == (413, "import_too_large")
     monkeypatch.setattr(import_upload, "MAX_BYTES", 100)
     assert code_of(send(b"email\n" + b"a@b.co\n" * 40)) == (413, "import_too_large")
+    assert row_counts() == before
+
+
+@pytest.mark.parametrize("raw", [b"\n" * 20 + GOOD, GOOD + b"\r" * 20, GOOD + b'b@c.co,"x"\n\n' * 20])
+def test_blank_lines_without_end_are_413(send: Callable[..., Any], raw: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = row_counts()
+    monkeypatch.setattr(csv_file, "MAX_LINES", 10)
+    assert code_of(send(raw)) == (413, "import_too_large")
     assert row_counts() == before

@@ -124,6 +124,9 @@ def test_deliveries_are_listed_by_state_and_address_with_the_last_reply(api: Api
     assert [(row["address"], row["next_at"]) for row in bounced] == [(cast.ADA, None)]
     assert bounced[0]["last_reply"] == {"phase": "rcpt", "code": 550, "status": "5.1.1", "text": "no such user"}
     assert [row["id"] for row in api.items(f"{path}?address=BORIS%40example.org")] == [open_row.uid]
+    wrong = api.get(f"{path}?address=boris")
+    assert code_of(wrong) == (422, "invalid_address")
+    assert pointers_of(wrong) == {"address"}
     assert ask(api.get(f"/deliveries/{gone.uid}")) == bounced[0]
     ada.subscriber.delete()
     erased = ask(api.get(f"/deliveries/{gone.uid}"))
