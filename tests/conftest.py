@@ -24,6 +24,7 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
+from tests.services.blueprint import Blueprint
 from tests.services.environment import ROOT, clean_environment
 from tests.services.postgresql import Postgresql
 from tests.services.processes import Service
@@ -162,39 +163,28 @@ def static_files() -> None:
 
 
 @pytest.fixture(scope="session")
-def blueprints() -> dict[str, str]:
-    """The API keys of the migrated databases that sites start as copies of, by kind of database."""
-    return {}
+def blueprint() -> Blueprint:
+    """The migrated databases that sites start as copies of."""
+    return Blueprint(Path(os.environ[_FOLDER]))
 
 
 @pytest.fixture
 def make_site(
-    request: pytest.FixtureRequest, smtp_sink: SmtpSink, static_files: None, blueprints: dict[str, str]
+    request: pytest.FixtureRequest, smtp_sink: SmtpSink, static_files: None, blueprint: Blueprint
 ) -> Iterator[Callable[..., Site]]:
     """Return a maker of sites with a publisher and an API key: `make_site("redis", LOG_LEVEL="DEBUG")`."""
     made: list[Site] = []
 
-    def make_database(kind: str, name: str, *, copied: bool) -> str:
-        if kind == "sqlite":
-            path = Path(os.environ[_FOLDER]) / f"{_PREFIX}-{name}.sqlite3"
-            if copied:
-                shutil.copy(path.with_name(f"{_PREFIX}-blueprint.sqlite3"), path)
-            return f"sqlite:///{path}"
-        server: Postgresql = request.getfixturevalue("postgresql")
-        return server.create_database(name, template="blueprint" if copied else "template1")
-
     def make(set_up: str, **variables: str) -> Site:
-        kind = "sqlite" if set_up == "embedded" else "postgresql"
-        broker_url = "memory://" if set_up == "embedded" else request.getfixturevalue(set_up).url
-        if kind not in blueprints:
-            url = make_database(kind, "blueprint", copied=False)
-            first = Site(database_url=url, broker_url="memory://", email_url=smtp_sink.url)
-            first.set_up()
-            first.stop()
-            blueprints[kind] = first.key
-        url = make_database(kind, f"site_{next(_numbers)}", copied=True)
+        name = f"site_{next(_numbers)}"
+        if set_up == "embedded":
+            broker_url = "memory://"
+            url, key = blueprint.copy_to_file(Path(os.environ[_FOLDER]) / f"{_PREFIX}-{name}.sqlite3")
+        else:
+            broker_url = request.getfixturevalue(set_up).url
+            url, key = blueprint.copy_to_server(request.getfixturevalue("postgresql"), name)
         site = Site(database_url=url, broker_url=broker_url, email_url=smtp_sink.url, **variables)
-        site.key = blueprints[kind]
+        site.key = key
         made.append(site)
         return site
 

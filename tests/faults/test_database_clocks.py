@@ -40,12 +40,6 @@ def postgresql(clock: tuple[FakeClock, Postgresql]) -> Postgresql:
     return clock[1]
 
 
-@pytest.fixture(scope="module")
-def blueprints() -> dict[str, str]:
-    """Its own, since it is another server's."""
-    return {}
-
-
 @pytest.fixture
 def leap(clock: tuple[FakeClock, Postgresql]) -> Callable[[Stage, int], None]:
     """Return a function that sets the database's clock so many seconds ahead."""

@@ -46,12 +46,6 @@ def postgresql(cramped: tuple[SmallDisk, Postgresql]) -> Postgresql:
     return cramped[1]
 
 
-@pytest.fixture(scope="module")
-def blueprints() -> dict[str, str]:
-    """Its own, since it is another server's."""
-    return {}
-
-
 def fill(disk: SmallDisk, server: Postgresql) -> None:
     """Fill the disk, and have the write-ahead log take up the room that it had put by."""
     disk.fill()
