@@ -45,7 +45,7 @@ def require(power: Power, *, environment: Mapping[str, str] = os.environ) -> Non
 
 def _refusal(power: Power) -> str | None:
     try:
-        done = subprocess.run(power.probe, capture_output=True, text=True, check=False, timeout=20)
+        done = subprocess.run(power.probe, capture_output=True, text=True, check=False, timeout=120)
     except OSError as error:
         return str(error)
     return (done.stderr.strip() or f"exit code {done.returncode}") if done.returncode else None

@@ -80,6 +80,6 @@ class Link:
 
 def ip(*words: str) -> None:
     """Run iproute2. Raises ServiceError with what it said."""
-    done = subprocess.run(["ip", *words], capture_output=True, text=True, check=False, timeout=20)
+    done = subprocess.run(["ip", *words], capture_output=True, text=True, check=False, timeout=120)
     if done.returncode:
         raise ServiceError(f"ip {' '.join(words)}: {done.stderr.strip()}")

@@ -20,6 +20,15 @@ IN_USE = "pre-existing shared memory block"
 SETTINGS = {"max_connections": "200", "shared_buffers": "128MB", "autovacuum_naptime": "5s"}
 
 
+def _state_and_parent(number: int) -> tuple[str, int]:
+    """Return a process's state, as ps shows it, and who started it; no state when it is gone."""
+    try:
+        state, parent, *_rest = Path("/proc", str(number), "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return "", 0
+    return state, int(parent)
+
+
 class Postgresql(Service):
     """One cluster with the superuser `courant`, who needs no password.
 
@@ -56,17 +65,38 @@ class Postgresql(Service):
         command += ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={self.folder}"]
         for name, value in self._settings.items():
             command += ["-c", f"{name}={value}"]
-        wait_until(lambda: self._starts(command), "the old server's processes are gone", seconds=60)
+        wait_until(lambda: self._starts(command), "the old server's processes are gone", seconds=180)
+
+    def kill(self) -> None:
+        """Kill the postmaster and every process that it has started, and return when none of them is left.
+
+        They leave its process group. Those of a postmaster that was killed alone work on for a moment.
+        """
+        if self.running.is_running:
+            # It starts no more of them, and leaves none behind unseen.
+            self.running.send(signal.SIGSTOP)
+            wait_until(lambda: _state_and_parent(self.running.pid)[0] == "T", "the postmaster has stopped", seconds=60)
+            started = [int(path.name) for path in Path("/proc").glob("[0-9]*") if self._has_started(int(path.name))]
+            for number in (self.running.pid, *started):
+                os.kill(number, signal.SIGKILL)
+            gone = {"", "Z"}
+            wait_until(lambda: {_state_and_parent(number)[0] for number in started} <= gone, "all are gone", seconds=60)
+        super().kill()
+
+    def _has_started(self, number: int) -> bool:
+        return _state_and_parent(number)[1] == self.running.pid
 
     def stop(self) -> None:
         if self.program is not None:
-            self.program.stop(signal.SIGINT)
+            self.program.stop(signal.SIGINT, seconds=120)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def create_database(self, name: str, *, template: str = "template1") -> str:
         """Make a copy of a database, by default of an empty one, and return its URL."""
         statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
         with self.connect() as connection:
+            # One that could not be made ready is there still, and would fail every test after it.
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
             connection.execute(statement)
             # The copy of a sequence believes that its next numbers are in the log already, which they are only for
             # the template: a crash would hand them out twice. After a checkpoint it writes them down again.
@@ -88,14 +118,14 @@ class Postgresql(Service):
     def connect(self, database: str = "postgres") -> psycopg.Connection:
         """Return a connection that commits each statement."""
         return psycopg.connect(
-            host="127.0.0.1", port=self.port, user="courant", dbname=database, autocommit=True, connect_timeout=5
+            host="127.0.0.1", port=self.port, user="courant", dbname=database, autocommit=True, connect_timeout=60
         )
 
     def _starts(self, command: list[str]) -> bool:
         """Say whether the server came up; backends that outlive a killed postmaster forbid it for a moment."""
         self.program = self._run(command)
         try:
-            self.program.wait_ready(self._accepts, seconds=60)
+            self.program.wait_ready(self._accepts, seconds=180)
         except ServiceError as error:
             if IN_USE not in str(error):
                 raise
@@ -112,7 +142,7 @@ class Postgresql(Service):
     def _make_cluster(self) -> None:
         command = [self._binary("initdb"), "-D", str(self.data), "-U", "courant", "--auth=trust", "--no-sync"]
         making = self._run([*command, "--encoding=UTF8", "--locale=C.UTF-8"])
-        if making.wait(60):
+        if making.wait(300):
             raise ServiceError(f"initdb failed\n{making.tail()}")
 
     def _run(self, command: list[str]) -> Program:

@@ -146,7 +146,7 @@ class Program:
     def kill(self) -> None:
         """Kill the whole group at once."""
         self.send_group(signal.SIGKILL)
-        self._process.wait(10)
+        self._process.wait(60)
 
     def wait_ready(self, ready: Callable[[], bool], *, seconds: float) -> None:
         """Return when `ready()` is true; raise ServiceError with the log when the program ends or hangs."""
@@ -191,7 +191,7 @@ class Service(abc.ABC):
         """Kill the server with no chance to save anything."""
         self.running.kill()
         # The program may have left its children to the kernel, which takes a moment.
-        wait_until(lambda: not answers(self.port), f"{self.name} is gone", seconds=10)
+        wait_until(lambda: not answers(self.port), f"{self.name} is gone", seconds=60)
 
     def restart(self) -> None:
         """Kill the server and start it again with what it had on disk."""

@@ -61,10 +61,10 @@ class Rabbitmq(Service):
             # Started here, so that the node starts no daemon that would outlive the tests.
             command = [find_program("epmd", "rabbitmq-server"), "-port", str(self._names_port)]
             self._names = Program(command, log=self.folder / "epmd.log", environment=self._environment)
-            self._names.wait_ready(lambda: answers(self._names_port), seconds=10)
+            self._names.wait_ready(lambda: answers(self._names_port), seconds=60)
         command = [find_program("rabbitmq-server", "rabbitmq-server", SCRIPTS)]
         self.program = Program(command, log=self.folder / "rabbitmq.log", environment=self._environment)
-        self.program.wait_ready(lambda: answers(self.port), seconds=90)
+        self.program.wait_ready(lambda: answers(self.port), seconds=300)
 
     def wipe(self) -> None:
         """Kill the node, delete its data and start it again."""
@@ -75,7 +75,8 @@ class Rabbitmq(Service):
     def control(self, *arguments: str) -> str:
         """Run `rabbitmqctl` against this node and return what it prints."""
         command = [find_program("rabbitmqctl", "rabbitmq-server", SCRIPTS), "--quiet", *arguments]
-        answer = subprocess.run(command, env=self._environment, capture_output=True, text=True, check=True, timeout=60)
+        # It brings up an Erlang machine of its own.
+        answer = subprocess.run(command, env=self._environment, capture_output=True, text=True, check=True, timeout=300)
         return answer.stdout
 
     def stop(self) -> None:

@@ -23,7 +23,7 @@ class RedisServer(Service):
         command = [find_program("redis-server", "redis-server"), "--port", str(self.port), "--bind", "127.0.0.1"]
         command += ["--save", "", "--appendonly", "no", "--dir", str(self.folder)]
         self.program = Program(command, log=self.folder / "redis.log", environment=os.environ)
-        self.program.wait_ready(lambda: answers(self.port), seconds=20)
+        self.program.wait_ready(lambda: answers(self.port), seconds=60)
 
     def flush(self) -> None:
         """Delete everything in it."""

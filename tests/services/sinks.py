@@ -45,7 +45,7 @@ class SmtpSink(Service):
         program = Path(__file__).with_name("smtp_sink.py")
         command = [sys.executable, str(program), str(self.port), str(self.folder), *self._options]
         self.program = Program(command, log=self.folder / "smtp-sink.log", environment=os.environ)
-        self.program.wait_ready(lambda: answers(self.port), seconds=20)
+        self.program.wait_ready(lambda: answers(self.port), seconds=120)
 
     def script(self, entries: Mapping[str, Mapping[str, Any]]) -> None:
         """Say what happens to whom from now on; an empty script makes everybody ordinary again."""
@@ -107,7 +107,7 @@ class PostfixSink(Service):
         self.program = Program(
             [*command, f"127.0.0.1:{self.port}", "1024"], log=self.folder / "smtp-sink.log", environment=os.environ
         )
-        self.program.wait_ready(lambda: answers(self.port), seconds=20)
+        self.program.wait_ready(lambda: answers(self.port), seconds=120)
 
     def mails(self) -> list[bytes]:
         """Return the files as Postfix wrote them, each with X-Mail-Args and X-Rcpt-Args lines on top."""

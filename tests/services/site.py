@@ -62,7 +62,7 @@ class Supervisor:
             self._wanted = False
         self.program.send(signal.SIGKILL)
 
-    def stop(self, *, seconds: float = 30) -> int | None:
+    def stop(self, *, seconds: float = 120) -> int | None:
         """End the program for good, gracefully, and return its exit code."""
         with self._lock:
             self._wanted = False
@@ -220,7 +220,7 @@ class Site:
         """Make one HTTP request; an error status is an answer like any other."""
         request = urllib.request.Request(url, data=data, method=method, headers=dict(headers or {}))  # noqa: S310
         try:
-            with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310  # our own loopback server
+            with urllib.request.urlopen(request, timeout=180) as response:  # noqa: S310  # our own loopback server
                 return Answer(response.status, dict(response.headers), response.read())
         except urllib.error.HTTPError as error:
             with error:

@@ -44,8 +44,8 @@ class SmallDisk:
 
     def unmount(self) -> None:
         """Take the disk away as soon as nobody uses it; a server's processes may outlive it for a moment."""
-        wait_until(lambda: self._run("umount", str(self._folder)) == 0, "nobody uses the disk", seconds=30, pause=0.2)
+        wait_until(lambda: self._run("umount", str(self._folder)) == 0, "nobody uses the disk", seconds=120, pause=0.2)
 
     @staticmethod
     def _run(*command: str) -> int:
-        return subprocess.run(command, check=False, timeout=30, capture_output=True).returncode
+        return subprocess.run(command, check=False, timeout=120, capture_output=True).returncode

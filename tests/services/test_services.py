@@ -16,7 +16,7 @@ MAIL = "Message-ID: <1@example.test>\r\nSubject: Hello\r\n\r\nA line.\r\n.a line
 
 
 def send(port: int, *recipients: str) -> dict[str, tuple[int, bytes]]:
-    with smtplib.SMTP("127.0.0.1", port, timeout=10) as client:
+    with smtplib.SMTP("127.0.0.1", port, timeout=120) as client:
         return client.sendmail("from@example.test", recipients, MAIL)
 
 

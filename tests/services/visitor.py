@@ -27,7 +27,7 @@ class Visitor:
         headers = {"Origin": self.address, "Referer": f"{self.address}{path}"}
         request = urllib.request.Request(f"{self.address}{path}", data=data, headers=headers)  # noqa: S310
         try:
-            with self._opener.open(request, timeout=60) as response:
+            with self._opener.open(request, timeout=180) as response:
                 return Answer(response.status, dict(response.headers), response.read())
         except urllib.error.HTTPError as error:
             with error:
