@@ -10,6 +10,13 @@ from tests.services.postgresql import Postgresql
 from tests.services.sinks import SmtpSink
 from tests.services.site import Site
 
+# Nobody limits a superuser's connections. What the superuser has made belongs to this role as well.
+ORDINARY_ROLE = """
+DO $$ BEGIN
+    CREATE ROLE gazette LOGIN IN ROLE courant;
+EXCEPTION WHEN duplicate_object THEN NULL;
+END $$
+"""
 BROKERS = ("rabbitmq", "redis")
 
 
@@ -32,6 +39,9 @@ def make_stage(
     def make(*, readers: int = 0, workers: int = 2, **variables: str) -> Stage:
         broker: Any = request.getfixturevalue(broker_name)
         site = make_site(broker_name, **SETTINGS | variables)
+        with postgresql.connect() as connection:
+            connection.execute(ORDINARY_ROLE)
+        site.environment["DATABASE_URL"] = site.environment["DATABASE_URL"].replace("courant@", "gazette@")
         stage = Stage(site, sink=smtp_sink, database=postgresql, broker=broker, workers=workers)
         if readers:
             stage.prepare(readers)

@@ -37,6 +37,17 @@ def publish(broker: Rabbitmq | RedisServer, bodies: Mapping[str, bytes]) -> None
                 client.rpush("dramatiq:bulk", name)
 
 
+def waiting(broker: Rabbitmq | RedisServer) -> int:
+    """Return how many messages on the bulk queue nobody has taken yet."""
+    if isinstance(broker, Rabbitmq):
+        connection = pika.BlockingConnection(pika.URLParameters(broker.url))
+        declared = connection.channel().queue_declare("bulk", passive=True)
+        connection.close()
+        return int(declared.method.message_count)
+    with Redis(port=broker.port) as client:
+        return int(client.llen("dramatiq:bulk"))
+
+
 def doorbells(issues: Iterable[int | str], *, actor: str = "deliver") -> dict[str, bytes]:
     """Return messages for an actor by fresh names, each with one argument."""
     return {name: _doorbell(actor, issue, name) for issue in issues for name in [uuid.uuid4().hex]}

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.faults.stage import Stage
+from tests.faults.test_endings import end, silenced_worker
 from tests.services.processes import wait_until
 
 # The defaults of a deployment, except that readers of one domain are not paced.
@@ -21,6 +22,8 @@ READERS = 20_000
 TURNS = 3
 ORPHANS_MOVE_SECONDS = 75
 MAILS_LEAVE_SECONDS = 30
+# docs/deploy.md. Heroku kills after 30.
+ENDS_SECONDS = 25
 LEASED = "SELECT DISTINCT lease_token::text FROM newsletters_delivery WHERE state = 'sending'"
 STILL_LEASED = "SELECT count(*) FROM newsletters_delivery WHERE lease_token::text = ANY(%s)"
 
@@ -109,3 +112,11 @@ def test_mails_leave_again(stage: Stage, act: str) -> None:
 def test_mails_leave_again_after_a_long_absence(stage: Stage, act: str) -> None:
     getattr(stage, act)(seconds=40)
     report(f"mails leave after {act} of 40 s", [until_mails_leave(stage)])
+
+
+def test_a_worker_ends_when_its_servers_do_not_answer(make_stage: Callable[..., Stage]) -> None:
+    stage = make_stage(workers=0, DELIVERY_LEASE_SECONDS=DEFAULTS["DELIVERY_LEASE_SECONDS"])
+    with silenced_worker(stage):
+        took = end(stage)
+    stage.finish().require(dups=stage.bound)
+    assert took <= ENDS_SECONDS

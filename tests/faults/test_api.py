@@ -32,8 +32,8 @@ def test_f31_a_request_whose_answer_died_with_its_process_is_answered_again_and_
         # The COMMIT of what keeps the answer: the database takes it, and nobody hears of it.
         database.hold_replies_after(b"core_idempotencyrecord", b"COMMIT")
         asking = meanwhile(ask)
-        assert database.held.wait(30)
-        wait_until(lambda: bool(kept(stage)), "the answer is committed", seconds=10)
+        assert database.held.wait(180)
+        wait_until(lambda: bool(kept(stage)), "the answer is committed", seconds=60)
         stage.site.kill_web()
         asking.join()
     assert unanswered

@@ -10,7 +10,6 @@ import pytest
 
 from tests.faults.stage import Stage
 from tests.services.fake_clock import DAY, FakeClock
-from tests.services.processes import wait_until
 
 READERS = 500
 
@@ -26,12 +25,10 @@ def send_by_all(stage: Stage, clocks: list[FakeClock]) -> None:
     """Send beside a right worker with one for each clock, and wait until all are at it."""
     for clock in clocks:
         stage.site.start_worker(**clock.environment)
-    stage.sink.script({"*": {"delay": 0.05}})
-    stage.send()
-    everyone = [(1 + len(clocks),)]
-    wait_until(
-        lambda: stage.query("SELECT count(*) FROM newsletters_activecourier") == everyone, "all deliver", seconds=60
-    )
+    # So slowly that the first worker is not done before the last has started.
+    stage.send_slowly(seconds=5)
+    stage.wait_until_all_deliver()
+    stage.sink.script({"*": {"delay": 0.3}})
 
 
 @pytest.mark.parametrize("seconds", [DAY, 70])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.stage import LANES, Stage
+from tests.faults.stage import LANES, SHORT_LEASE, Stage
 from tests.services.processes import wait_until
 
 READERS = 300
@@ -22,7 +22,7 @@ def send_poison(make_stage: Callable[..., Stage], tmp_path: Path) -> Callable[[s
     def send(kind: str) -> tuple[Stage, Path]:
         log = tmp_path / "poison.log"
         log.touch()
-        stage = make_stage(workers=0)
+        stage = make_stage(workers=0, **SHORT_LEASE)
         for _ in range(2):
             stage.site.start_worker(
                 DJANGO_SETTINGS_MODULE="tests.faults.poisoned",
@@ -40,7 +40,7 @@ def send_poison(make_stage: Callable[..., Stage], tmp_path: Path) -> Callable[[s
 
 def held(stage: Stage) -> dict[str, object]:
     """Wait until all readers are accounted for, and return the one delivery that is held."""
-    stage.site.wait_for_issue(stage.issue_id, "sent", seconds=120)
+    stage.site.wait_for_issue(stage.issue_id, "sent", seconds=400)
     (row,) = stage.site.every(f"/issues/{stage.issue_id}/deliveries?state=held")
     return {name: row[name] for name in ("address", "reason", "kills")}
 
@@ -51,7 +51,7 @@ def test_f15_a_mail_that_kills_its_worker_is_held_after_three_kills(
     stage, log = send_poison("death")
     assert held(stage) == {"address": POISONED, "reason": "worker_died", "kills": KILLS}
     assert len(log.read_text().splitlines()) == KILLS
-    wait_until(lambda: sum(worker.restarts for worker in stage.site.workers) == KILLS, "all run again", seconds=10)
+    wait_until(lambda: sum(worker.restarts for worker in stage.site.workers) == KILLS, "all run again", seconds=60)
     found = stage.finish()
     # Its own lane had no mail in flight.
     stage.bound = KILLS * (LANES - 1)

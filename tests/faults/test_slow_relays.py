@@ -1,4 +1,4 @@
-"""F26, F27: a relay that is a tarpit, or cannot be reached at all. Time-outs are a hundredth of RFC 5321's."""
+"""F26, F27: a relay that is a tarpit, or cannot be reached at all. Time-outs are a twentieth of RFC 5321's."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tests.services.sinks import SmtpSink
 from tests.services.tcp_proxy import Mode, TcpProxy
 
 READERS = 100
-# Connecting: 1 s a step. A mail: 3 s at MAIL and RCPT, 1.8 s for the body, 6 s at the dot, longer than a lease.
-IMPATIENT = {"EMAIL_TIMEOUT": "1", "SMTP_PATIENCE_PERCENT": "1"}
+# Connecting: 3 s a step. A mail: 15 s at MAIL and RCPT, 9 s for the body, 30 s at the dot, longer than a lease.
+IMPATIENT = {"EMAIL_TIMEOUT": "3", "SMTP_PATIENCE_PERCENT": "5", "DELIVERY_LEASE_SECONDS": "20"}
 # A mail of half a megabyte, more than the buffers of a narrow sink and its client hold.
 LONG_BODY = ("A line of a long letter, which goes on and on. " * 10 + "\n\n") * 500
 LONG_READERS = 40
@@ -57,7 +57,7 @@ def test_f26_a_tarpit_holds_a_mail_until_its_deadline_and_nobody_else(
     stage.sink.script({"*": {"drip": 1.0}})
     connected = stage.sink.connections()
     stage.send()
-    wait_until(lambda: stage.sink.connections() > connected + 2, "a banner was given up", seconds=30)
+    wait_until(lambda: stage.sink.connections() > connected + 2, "a banner was given up", seconds=180)
     untouched(stage)
     script: dict[str, dict[str, Any]] = {
         who: {"hang": phase, "times": 1} for phase, numbers in HANGS.items() for who in addresses(numbers)
@@ -81,14 +81,13 @@ def test_f27_a_relay_that_cannot_be_reached_costs_nobody_an_attempt(make_stage: 
     with TcpProxy(stage.sink.port, tls=server_context(days=-1)) as relay:
         url = f"smtps://localhost:{relay.port}"
         for _ in range(2):
-            stage.site.start_worker(EMAIL_URL=url, EMAIL_TIMEOUT="1", SSL_CERT_FILE=str(authority_file()))
+            stage.site.start_worker(EMAIL_URL=url, EMAIL_TIMEOUT="3", SSL_CERT_FILE=str(authority_file()))
         stage.prepare(READERS * 3)
-        stage.sink.script({"*": {"delay": 0.05}})
-        stage.send()
+        stage.send_slowly(seconds=0.05)
         # An expired certificate, no server, a reset, no word of a handshake.
         for mode in (Mode.FORWARD, Mode.REFUSE, Mode.RESET, Mode.SILENT):
             relay.turn(mode)
-            time.sleep(2)
+            time.sleep(4)
             untouched(stage)
         assert stage.sink.count() == 0
         relay.tls = server_context()
@@ -96,7 +95,7 @@ def test_f27_a_relay_that_cannot_be_reached_costs_nobody_an_attempt(make_stage: 
         for turn in range(2):
             stage.wait_for_mails((turn + 1) * READERS)
             # A second doubt about the same mail would hold it.
-            wait_until(lambda: stage.query(DOUBTED) == [], "the doubted mails are out", seconds=60)
+            wait_until(lambda: stage.query(DOUBTED) == [], "the doubted mails are out", seconds=300)
             stage.bound += 2 * lanes
             relay.reset()
         found = stage.finish()
