@@ -29,6 +29,8 @@ HOSTILE = (
 )
 BODIES = 2
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# The line ends of a folded header (RFC 5322, 2.2.3): what stays behind them is a space.
+_FOLD = re.compile(r"\r\n(?=[ \t])")
 _HEADERS = [
     "From",
     "To",
@@ -82,14 +84,14 @@ def _check_headers(message: Message, facts: Facts) -> None:
         except (MessageError, UnicodeError, LookupError) as error:
             raise _unsafe(f"its header {name} cannot be decoded") from error
         # Decoded a second time by a careless relay, "=?" could still become a line end.
-        if "=?" in decoded or _CONTROL.search(re.sub(r"\r\n(?=[ \t])", "", decoded)):
+        if "=?" in decoded or _CONTROL.search(_FOLD.sub("", decoded)):
             raise _unsafe(f"its header {name} carries control characters or an encoded word within")
 
 
 def _check_people(message: Message, recipient: Recipient, facts: Facts) -> None:
     for name, address in (("From", facts.from_address), ("To", recipient.address)):
-        # The newer of Python's two parsers reads the list of mailboxes.
-        header = default.header_factory(name, message[name])
+        # The newer of Python's two parsers reads the list of mailboxes; it wants the header on one line.
+        header = default.header_factory(name, _FOLD.sub("", message[name]))
         if [mailbox.addr_spec for mailbox in header.addresses] != [address]:
             raise _unsafe(f"its {name} is not exactly one mailbox")
 

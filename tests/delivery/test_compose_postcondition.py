@@ -39,6 +39,16 @@ def test_an_ordinary_mail_passes_with_and_without_tags_in_its_subject() -> None:
         verify(build_template(facts), facts)
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["The Weekly of the Printing House Square in London", "x y " * 24, "a" * 100, "Наша еженедельная", "🎉" * 100],
+)
+def test_a_sender_whose_name_and_address_need_several_lines_passes(name: str) -> None:
+    for named in ({"from_name": name}, {"from_name": "", "newsletter_name": name}):
+        facts = make_facts(**named, from_address="the-weekly-newsletter@printing-house.example")
+        verify(build_template(facts), facts)
+
+
 @pytest.mark.parametrize("field", ["subject", "from_name", "newsletter_name"])
 @pytest.mark.parametrize(
     "value", [ENCODED_WORD, "=?utf-8?q?Hi=0D=0ABcc:_x?=", "=?utf-8?q?Hi=0A=0A<b>?=", "a\x00b", "a\u2028b"]
