@@ -10,7 +10,10 @@ import asyncio
 import smtplib
 from concurrent.futures import Executor
 from email import message_from_bytes, policy
+from email.header import decode_header, make_header
+from email.headerregistry import Address
 from email.message import EmailMessage as ParsedMessage
+from email.utils import parseaddr
 
 import requests
 from anymail.exceptions import AnymailAPIError, AnymailConfigurationError, AnymailRecipientsRefused
@@ -73,7 +76,7 @@ def to_message(mail: Mail) -> EmailMultiAlternatives:
     message = EmailMultiAlternatives(
         subject=str(parsed["Subject"]),
         body=text.get_content() if text else "",
-        from_email=str(parsed["From"]),
+        from_email=_sender(mail.data),
         to=[mail.recipient],
         reply_to=[str(value) for value in parsed.get_all("Reply-To", [])],
         headers={
@@ -87,6 +90,13 @@ def to_message(mail: Mail) -> EmailMultiAlternatives:
     # Anymail's name for the envelope sender; other backends ignore it.
     message.envelope_sender = mail.envelope_sender  # type: ignore[attr-defined]  # as above
     return message
+
+
+def _sender(data: bytes) -> str:
+    """Return the From of a mail on one line, its name decoded."""
+    # The newer parser puts a space between two encoded words of a name, against RFC 2047, section 6.2.
+    name, address = parseaddr(message_from_bytes(data, policy=policy.compat32)["From"])
+    return str(Address(str(make_header(decode_header(name))), addr_spec=address))
 
 
 def judge(error: Exception) -> Outcome:

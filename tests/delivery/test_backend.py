@@ -6,7 +6,9 @@ import asyncio
 import smtplib
 from concurrent.futures import ThreadPoolExecutor
 from email import message_from_bytes
+from email.header import decode_header, make_header
 from email.policy import default
+from email.utils import parseaddr
 
 import pytest
 import requests
@@ -42,6 +44,19 @@ def test_the_message_has_the_headers_and_bodies_of_the_composed_mail() -> None:
     assert message.body == text.get_content()
     assert list(message.alternatives[0]) == [html.get_content(), "text/html"]
     assert vars(message)["envelope_sender"] == composed.envelope_sender
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("Наша еженедельная газета города", "日本語のとても長いニュースレターの名前です。", "🎉" * 100, "a" * 100),
+        *('"a" <x@y.example>', "a\\", "O'Neil, Jr.; (desk)", "The Weekly of the Printing House Square in London"),
+    ],
+)
+def test_the_senders_name_stays_as_it_is_however_many_lines_it_needs(name: str) -> None:
+    built = to_message(compose(from_name=name)).message()
+    shown, address = parseaddr(built["From"])
+    assert (str(make_header(decode_header(shown))).strip(), address) == (name, "news@gazette.example")
 
 
 @pytest.mark.django_db(transaction=True)
