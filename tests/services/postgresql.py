@@ -106,14 +106,14 @@ class Postgresql(Service):
     def dump(self, name: str, path: Path) -> None:
         """Write a database to a file of SQL."""
         command = [self._binary("pg_dump"), "--dbname", self.url(name), "--file", str(path)]
-        subprocess.run(command, check=True, timeout=120)
+        subprocess.run(command, check=True, timeout=600)
 
     def load(self, name: str, path: Path) -> None:
         """Make a database from a file of SQL."""
         self.create_database(name)
         command = [self._binary("psql"), "--dbname", self.url(name), "--file", str(path), "--no-psqlrc", "--quiet"]
         command += ["--single-transaction", "--set", "ON_ERROR_STOP=1", "--output", os.devnull]
-        subprocess.run(command, check=True, timeout=120)
+        subprocess.run(command, check=True, timeout=600)
 
     def connect(self, database: str = "postgres") -> psycopg.Connection:
         """Return a connection that commits each statement."""
