@@ -17,6 +17,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.functional import cached_property
 from django.utils.text import capfirst
 
+from accounts.admin.lists import StrictLists
 from accounts.admin.steps import Step, run_step
 from accounts.audit import Actor, person
 from accounts.current import current_membership
@@ -72,7 +73,7 @@ class JourneyForm(CarriesOut, forms.ModelForm[M], Generic[M]):
     save_m2m = _save_m2m
 
 
-class BaseAdmin(admin.ModelAdmin[M], Generic[M]):
+class BaseAdmin(StrictLists, admin.ModelAdmin[M], Generic[M]):
     """Shows people only rows of the publisher that they work for just now; superusers see all.
 
     `publisher_path` leads from the model to its publisher. `readers` are the roles that may see rows, `writers`

@@ -13,6 +13,7 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
+from accounts.admin.lists import StrictLists
 from accounts.audit import person, record
 from accounts.links import end_links
 from accounts.mailing import queue
@@ -49,7 +50,7 @@ class MembershipsOfUser(admin.TabularInline[Membership, User]):
 
 
 @admin.register(User)
-class UserAdmin(auth_admin.UserAdmin[User]):
+class UserAdmin(StrictLists, auth_admin.UserAdmin[User]):
     """Django's own pages, with the e-mail address in place of a user name and memberships for rights."""
 
     form = UserForm

@@ -42,6 +42,13 @@ class AccountAdapter(DevicesMixin, TrailMixin, QueuedMailMixin, DefaultAccountAd
         """Return the client's address as the operator's proxies vouch for it; all unknown ones count as one."""
         return client_address(request) or UNKNOWN_ADDRESS
 
+    def is_safe_url(self, url: str | None) -> bool:
+        """Say whether somebody may be led on to this address; what is none (`//[`) they may not."""
+        try:
+            return bool(super().is_safe_url(url))
+        except ValueError:
+            return False
+
     def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
         # django-allauth puts the Host header in front, whose port is the client's own choice: each port would be
         # a new set of guesses.
