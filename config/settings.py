@@ -212,6 +212,8 @@ ACCOUNT_SIGNUP_FORM_CLASS = "accounts.doors.forms.SignUpFields"
 ACCOUNT_EMAIL_VERIFICATION = "mandatory"
 ACCOUNT_EMAIL_CONFIRMATION_EXPIRE_DAYS = 3
 ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
+# An address that somebody else has only asked for is stored for a new account as well, as its first one.
+ACCOUNT_PREVENT_ENUMERATION = "strict"
 # The adapter is told of resets for addresses without an account, and mails nothing: both ways do the same work.
 ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = True
 # A key is an e-mail address or, for codes of second factors, a user.

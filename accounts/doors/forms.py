@@ -12,6 +12,7 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from pydantic_core import PydanticCustomError
 
+from accounts.claims import is_taken
 from accounts.doors.invited import invitation_of, open_invitation, remember
 from accounts.models import User
 from core.text_types import one_line
@@ -49,6 +50,8 @@ class SignUpFields(forms.Form):
         max_length=200, required=False, help_text="What follows /invitations/ in the link of an invitation."
     )
     field_order = ("email", "name", "password1")
+    # Said by django-allauth's form: no account is made then, and the owner of the address is told.
+    account_already_exists = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -70,6 +73,9 @@ class SignUpFields(forms.Form):
     def clean(self) -> dict[str, Any] | None:
         cleaned = super().clean() or self.cleaned_data
         invitation, address = invitation_of(context.request), cleaned.get("email")
+        # For django-allauth a mere request of somebody to change to the address makes it theirs.
+        if address and self.account_already_exists:
+            self.account_already_exists = is_taken(address)
         other = address and invitation is not None and address.lower() != invitation.address.lower()
         if other and settings.SIGN_UP != "open":
             self.add_error("email", ValidationError("The invitation is for another address.", code="not_invited"))

@@ -5,10 +5,10 @@ Only its id is kept: whether it still stands is asked each time, since an owner 
 
 from __future__ import annotations
 
-from allauth.account.models import EmailAddress
 from django.db.models.functions import Now
 from django.http import HttpRequest
 
+from accounts.claims import forget_requests_for
 from accounts.links import INVITATION
 from accounts.models import Invitation
 from core.tokens import InvalidTokenError, open_token
@@ -22,8 +22,7 @@ def remember(request: HttpRequest, invitation: Invitation) -> None:
     Who has its link can read the mailbox: others who only ask to change to that address no longer keep them out.
     """
     request.session[SESSION_KEY] = invitation.pk
-    asked_for = EmailAddress.objects.filter(email=invitation.address.lower(), verified=False, primary=False)
-    asked_for.exclude(user__email__iexact=invitation.address).delete()
+    forget_requests_for(invitation.address)
 
 
 def forget(request: HttpRequest) -> None:

@@ -11,10 +11,13 @@ import structlog
 from allauth.account import app_settings
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.models import EmailAddress, EmailConfirmationHMAC
+from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.core.internal.httpkit import HTTP_USER_AGENT_MAX_LENGTH
 from django.db import transaction
 from django.http import HttpRequest
 
+from accounts.claims import forget_requests_for, is_taken, lock_rows_of
+from accounts.doors.refusals import refusal
 from accounts.links import end_links
 from accounts.mailing import queue
 from accounts.models import AccountMailKind, User
@@ -59,10 +62,21 @@ class QueuedMailMixin(DefaultAccountAdapter):  # type: ignore[misc]  # django-al
             end_links(user)
 
     def confirm_email(self, request: HttpRequest, email_address: EmailAddress) -> bool:
-        """Verify an address, unless its link was used or ended a moment ago."""
+        """Verify an address, unless its link was used or ended a moment ago, or the address is another account's now.
+
+        Whoever else had only asked to change to it has lost it. Raises ImmediateHttpResponse: for a refusal django-
+        allauth has no answer in JSON.
+        """
         with transaction.atomic():
-            rows = EmailAddress.objects.select_for_update().filter(pk=email_address.pk, verified=False)
-            return rows.first() is not None and bool(super().confirm_email(request, email_address))
+            # Of several who verify one address at once each finds what the others did.
+            rows = lock_rows_of(email_address.email)
+            if not any(row.pk == email_address.pk and not row.verified for row in rows):
+                raise ImmediateHttpResponse(refusal(request, "invalid_or_expired_key"))
+            taken = is_taken(email_address.email, besides=email_address.user)
+            if taken or not super().confirm_email(request, email_address):
+                raise ImmediateHttpResponse(refusal(request, "email_taken", email_address.email))
+            forget_requests_for(email_address.email, besides=email_address.user)
+        return True
 
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
         """Refuse what is left: mails with codes and to unknown addresses, which the settings turn off."""

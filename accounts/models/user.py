@@ -56,6 +56,8 @@ class User(AbstractUser):
     def vouch_for_address(self) -> None:
         """Make the address in `email` the verified and only one; log-in and mails go by that row."""
         EmailAddress.objects.filter(user=self).exclude(email=self.email.lower()).delete()
+        # Whoever had only asked to change to it has lost it.
+        EmailAddress.objects.filter(email=self.email.lower(), verified=False, primary=False).exclude(user=self).delete()
         known = {"verified": True, "primary": True}
         EmailAddress.objects.update_or_create(user=self, email=self.email.lower(), defaults=known)
 
