@@ -76,6 +76,7 @@ class UserAdmin(StrictLists, auth_admin.UserAdmin[User]):
             "address": obj.email,
             "changed": sorted({"email", "name", *ACCESS}.intersection(form.changed_data)),
         }
+        detail |= {name: getattr(obj, name) for name in ACCESS if name in form.changed_data}
         if "email" in form.changed_data:
             obj.vouch_for_address()
         if change and "email" in form.changed_data:

@@ -16,6 +16,7 @@ from allauth.mfa.models import Authenticator
 from allauth.mfa.signals import authentication_failed
 from allauth.usersessions.adapter import DefaultUserSessionsAdapter
 from allauth.usersessions.models import UserSession
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
@@ -55,7 +56,12 @@ def _append(action: str, actor: Actor, object_id: str, detail: dict[str, Any]) -
 @receiver(authentication_failed, dispatch_uid="trail")
 def note_wrong_code(request: HttpRequest, user: User, authenticator: Authenticator, **_about: Any) -> None:
     """Record a wrong code of a second factor: whoever types it has the password."""
-    note("session.refused", user, request, means=[authenticator.type])
+    note("session.refused", user, request, means=[authenticator.type], **_whether_again(request))
+
+
+def _whether_again(request: HttpRequest) -> dict[str, bool]:
+    """Tell a wrong answer within a session, when it is asked for once more, from one at log-in."""
+    return {"again": True} if request.user.is_authenticated else {}
 
 
 class TrailMixin(DefaultAccountAdapter):  # type: ignore[misc]  # django-allauth ships no types
@@ -81,10 +87,19 @@ class TrailMixin(DefaultAccountAdapter):  # type: ignore[misc]  # django-allauth
         address = str(credentials.get("email", ""))
         known = EmailAddress.objects.filter(email=address.lower()).order_by("-verified").first()
         actor = Actor(ActorKind.USER, address, client_address(request))
+        detail = {"means": ["password"], **_whether_again(request)}
         with transaction.atomic():
-            _append("session.refused", actor, str(known.user_id) if known else "", {"means": ["password"]})
+            _append("session.refused", actor, str(known.user_id) if known else "", detail)
             transaction.set_rollback(known is None)
         super().authentication_failed(request, **credentials)
+
+    def validation_error(self, code: str, *args: Any) -> ValidationError:
+        """Record a wrong present password where another is chosen: there django-allauth asks no other method."""
+        user = context.request.user
+        if code == "enter_current_password" and isinstance(user, User):
+            note("session.refused", user, context.request, means=["password"], again=True)
+        error: ValidationError = super().validation_error(code, *args)
+        return error
 
     def logout(self, request: HttpRequest) -> None:
         if isinstance(request.user, User):

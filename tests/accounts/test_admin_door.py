@@ -108,6 +108,7 @@ def test_what_a_superuser_changes_about_somebody_is_on_record_and_told_to_the_ol
     assert (mail.to_address, mail.detail["event"]) == (cast.EDITOR, "email_changed")
     assert (entry.action, entry.actor, entry.object_id) == ("user.changed", "root@example.org", str(user.pk))
     assert entry.detail["changed"] == ["email", "is_staff", "is_superuser"]
+    assert (entry.detail["is_superuser"], entry.detail["is_staff"], "is_active" in entry.detail) == (True, False, False)
     assert (entry.detail["was"], entry.detail["address"]) == (cast.EDITOR, "new@gazette.example")
 
 

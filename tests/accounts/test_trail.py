@@ -17,6 +17,7 @@ from accounts.links import reset_link
 from accounts.models import AccountMail, AuditEntry, User
 from tests import cast
 from tests.accounts.doors import ZOE, App, code_of, is_logged_in, log_in, make_totp, post, sign_up
+from tests.admin.desks import sit_down
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_sign_up")]
 NEW = "another long pass phrase"
@@ -71,6 +72,22 @@ def test_a_wrong_password_is_on_record_without_it() -> None:
         assert (entry.action, entry.actor, entry.object_id) == ("session.refused", user.email, str(user.pk))
         assert entry.detail == {"means": ["password"]}
     assert AuditEntry.objects.count() == 2
+
+
+def test_wrong_answers_within_a_session_are_on_record_as_such() -> None:
+    user = cast.make_user()
+    make_totp(user)
+    client, app = sit_down(user), App()
+    app.token = client.session.session_key or ""
+    post(client, "account_reauthenticate", password="a wrong pass phrase")
+    app.post("auth/reauthenticate", password="a wrong pass phrase")
+    post(client, "mfa_reauthenticate", code="000000")
+    post(client, "account_change_password", oldpassword="a wrong pass phrase", password1=NEW, password2=NEW)
+    app.post("account/password/change", current_password="a wrong pass phrase", new_password=NEW)
+    found = AuditEntry.objects.order_by("pk").values_list("action", "object_id", "detail")
+    by_password = ("session.refused", str(user.pk), {"means": ["password"], "again": True})
+    by_code = ("session.refused", str(user.pk), {"means": ["totp"], "again": True})
+    assert list(found) == [by_password, by_password, by_code, by_password, by_password]
 
 
 def test_what_strangers_type_is_not_kept_for_ever() -> None:
