@@ -71,7 +71,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # Counts that all processes share, such as failed log-ins.
 CACHES = {
     "default": {
-        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "BACKEND": "accounts.doors.limits.CountsCache",
         "LOCATION": "core_cache",
         # With more entries a third is forgotten, and Django's 300 would soon be filled by whoever wants that.
         "OPTIONS": {"MAX_ENTRIES": 20_000},

@@ -84,10 +84,11 @@ def test_t19_no_header_gives_more_guesses(
 def test_t19_an_address_may_log_in_twenty_times_a_minute_and_is_told_when_to_come_back() -> None:
     answers = [log_in(Client(), f"reader-{number}@example.org", WRONG) for number in range(22)]
     assert [answer.status_code for answer in answers] == [200] * 20 + [429] * 2
-    assert answers[-1]["Retry-After"] == "60"
+    assert 50 <= int(answers[-1]["Retry-After"]) <= 60
     assert b"<main" in answers[-1].content
     in_json = App().post("auth/login", email=ZOE, password=WRONG)
-    assert (in_json.status_code, in_json.json()["status"], in_json["Retry-After"]) == (429, 429, "60")
+    assert (in_json.status_code, in_json.json()["status"]) == (429, 429)
+    assert 50 <= int(in_json["Retry-After"]) <= 60
 
 
 def test_t19_a_forged_header_does_not_move_a_client_to_another_address(settings: Any) -> None:
