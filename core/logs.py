@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Callable, MutableMapping
 from typing import Any
+from urllib.parse import unquote
 
 import structlog
 from django.http import HttpRequest, HttpResponse
@@ -15,12 +16,19 @@ from django.http import HttpRequest, HttpResponse
 log = structlog.get_logger(__name__)
 
 _ADDRESS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,255}")
-# A link that was mangled on its way still holds its token, so all that follows /c/, /u/ or /v/ goes.
 _SECRET = re.compile(
-    r"crnt_[A-Za-z0-9]{8}_[A-Za-z0-9_-]{20,60}|(?<=/[cuv]/)[^/\s\"']+|(?<=/)[A-Za-z0-9_-]{43}(?![\w-])"
-    # Links that verify an address and reset a password.
+    r"crnt_[A-Za-z0-9]{8}_[A-Za-z0-9_-]{20,60}"
+    # A link that was mangled on its way still holds its token, so all that follows goes: those of newsletters, of
+    # invitations (which have pages of their own), those that verify an address and reset a password.
+    r"|(?<=/[cuv]/)[^/\s\"']+|(?<=/invitations/)(?!inv_|new\b)[^/\s\"']+"
     r"|(?<=/confirm-email/)[^/\s\"']+|(?<=/reset/key/)[^/\s\"']+"
+    # The same tokens elsewhere, such as in a parameter.
+    r"|(?<=[/=])[A-Za-z0-9_-]{43}(?![\w-])"
+    r"|(?<![\w-])[\w-]{1,99}:[A-Za-z0-9]{5,8}:[\w-]{43}(?![\w-])"
+    r"|(?<![\w-])[0-9a-z]{1,13}-[0-9a-z]{5,8}-[0-9a-f]{32}(?![\w-])"
 )
+# Browsers and proxies encode an address anew each time that it becomes a part of another; nobody does so oftener.
+MOST_ENCODINGS = 10
 _REDACTED_KEYS = {"authorization", "password", "secret", "token", "cookie", "address", "email"}
 
 
@@ -30,8 +38,22 @@ def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mutab
         if key in _REDACTED_KEYS:
             event[key] = "[redacted]"
         elif isinstance(value, str):
-            event[key] = _SECRET.sub("[secret]", _ADDRESS.sub("[address]", value))
+            event[key] = _plain(value)
     return event
+
+
+def _plain(text: str) -> str:
+    """Return the text without secrets; decoded where they are only seen then (`next=%2Finvitations%2F…`)."""
+    decoded = text
+    for _ in range(MOST_ENCODINGS):
+        if "%" not in decoded or (again := unquote(decoded)) == decoded:
+            break
+        decoded = again
+    else:
+        return "[redacted]"
+    if decoded is not text and (_SECRET.search(decoded) or _ADDRESS.search(decoded)):
+        text = decoded
+    return _SECRET.sub("[secret]", _ADDRESS.sub("[address]", text))
 
 
 def configure(options: dict[str, Any]) -> None:

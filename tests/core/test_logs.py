@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from urllib.parse import quote, unquote
 
 import pytest
+from django.core import signing
 from django.test import Client
 
 from core.logs import redact
@@ -34,6 +36,49 @@ def test_a_token_elsewhere_is_not_logged() -> None:
 def test_links_of_accounts_are_not_logged(path: str, secret: str) -> None:
     event = redact(None, "info", {"event": f"Internal Server Error: {path.format(secret)}"})
     assert event["event"] == f"Internal Server Error: {path.format('[secret]')}"
+
+
+LINKS = {
+    "invitation": ("/invitations/{}", make_token("invitation", 7)),
+    "mangled invitation": ("/invitations/{}", make_token("invitation", 7) + "=."),
+    "confirm": ("/c/{}", make_token("confirm", 7)),
+    "unsubscribe": ("/u/{}/again", make_token("unsubscribe", 7)),
+    "sender": ("/v/{}", make_token("verify-sender", 7)),
+    "verify": ("/account/confirm-email/{}/", signing.dumps(obj=7, salt="account")),
+    "reset": ("/account/password/reset/key/{}/", f"1-d5xyz9-{'0123456789abcdef' * 2}"),
+    "nowhere": ("/x?key={}&y=1", signing.dumps(obj=7, salt="account")),
+    "no path": ("/x?token={}", make_token("invitation", 7)),
+    "no reset": ("/x?key={}", f"1-d5xyz9-{'0123456789abcdef' * 2}"),
+}
+
+
+def encoded(text: str, times: int) -> str:
+    for _ in range(times):
+        text = quote(text, safe="")
+    return text
+
+
+@pytest.mark.parametrize("times", [0, 1, 2, 3])
+@pytest.mark.parametrize("where", ["{}", "Bad Request: /account/login/?next={}&x=1", 'Referer: "https://a.example{}"'])
+@pytest.mark.parametrize("kind", LINKS)
+def test_a_token_in_a_link_within_another_is_not_logged(kind: str, where: str, times: int) -> None:
+    link, token = LINKS[kind]
+    event = redact(None, "info", {"event": where.format(encoded(link.format(token), times))})
+    assert token not in unquote(unquote(unquote(event["event"])))
+    assert "[secret]" in event["event"]
+
+
+def test_a_token_that_is_hidden_in_any_encoding_is_not_logged() -> None:
+    token = make_token("invitation", 7)
+    letters = "".join(f"%{ord(letter):02x}" for letter in f"/invitations/{token}")
+    assert redact(None, "info", {"event": f"/login/?next={letters}"})["event"] == "/login/?next=/invitations/[secret]"
+    assert token not in redact(None, "info", {"event": encoded(f"/invitations/{token}%", 12)})["event"]
+    assert redact(None, "info", {"event": "/login/?email=zoe%40example.org"})["event"] == "[address]"
+
+
+@pytest.mark.parametrize("text", ["100 % of %d", "/publishers/pub_1/invitations/new", "%2Fnewsletters%2Fweekly", "50%"])
+def test_what_only_looks_encoded_stays_as_it_is(text: str) -> None:
+    assert redact(None, "info", {"event": text})["event"] == text
 
 
 def test_addresses_and_keys_are_not_logged() -> None:
