@@ -18,6 +18,8 @@ from accounts.audit import person, record
 from accounts.links import end_links
 from accounts.mailing import queue
 from accounts.models import AccountMailKind, Membership, User
+from accounts.people.standing import keep_owners_without
+from core.errors import ConflictError
 
 ACCESS = ("is_active", "is_staff", "is_superuser")
 
@@ -32,6 +34,16 @@ class UserForm(auth_forms.UserChangeForm[User]):
     class Meta:
         model = User
         fields = "__all__"
+
+    def clean(self) -> dict[str, Any] | None:
+        """Leave every publisher an active owner; the page's transaction holds the locks until it has stored this."""
+        cleaned = super().clean()
+        if "is_active" in self.changed_data and not self.cleaned_data.get("is_active"):
+            try:
+                keep_owners_without(self.instance)
+            except ConflictError as error:
+                self.add_error("is_active", error.detail)
+        return cleaned
 
 
 class MembershipsOfUser(admin.TabularInline[Membership, User]):

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from accounts import audit
@@ -20,8 +21,10 @@ from core.errors import ConflictError, TooManyRequestsError, invalid_field
 VALID_FOR = timedelta(days=7)
 # A mail each: more would make us a tool for mailing strangers.
 MOST_A_DAY = 100
-# From all publishers together, or somebody could invite, withdraw and invite again without end.
-MOST_TO_AN_ADDRESS = 10
+# A day from one publisher or person, or they could invite, withdraw and invite again without end.
+MOST_TO_AN_ADDRESS = 5
+# A day from all together, who are ten at least: fewer cannot keep the others' invitations away.
+MOST_TO_AN_ADDRESS_BY_ALL = 50
 RESEND_AFTER = timedelta(minutes=10)
 
 
@@ -63,7 +66,7 @@ def invite(
     )
     invitation.refresh_from_db()
     _record("invitation.created", invitation, actor, address=address, role=role, **(limits or {}))
-    _mail(invitation)
+    _mail(invitation, by)
     return invitation
 
 
@@ -82,7 +85,7 @@ def resend(invitation: Invitation, *, by: User, actor: Actor) -> None:
             raise TooManyRequestsError("resent_just_now", "It was mailed less than ten minutes ago.")
         raise ConflictError("invitation_closed", "This invitation was accepted or withdrawn.")
     _record("invitation.resent", invitation, actor, address=invitation.address)
-    _mail(invitation)
+    _mail(invitation, by)
 
 
 @transaction.atomic
@@ -120,10 +123,12 @@ def _checked(address: str, *, role: Role, limited: bool) -> str:
     return canonical(address).key
 
 
-def _mail(invitation: Invitation) -> None:
+def _mail(invitation: Invitation, by: User) -> None:
     mailed = AccountMail.objects.filter(kind=AccountMailKind.INVITATION, to_address=invitation.address)
-    if mailed.filter(created_at__gt=Now() - timedelta(days=1)).count() >= MOST_TO_AN_ADDRESS:
-        detail = f"{invitation.address} was sent {MOST_TO_AN_ADDRESS} invitations within a day. Try again tomorrow."
+    mailed = mailed.filter(created_at__gt=Now() - timedelta(days=1))
+    ours = mailed.filter(Q(invitation__publisher=invitation.publisher_id) | Q(invitation__invited_by=by))
+    if ours.count() >= MOST_TO_AN_ADDRESS or mailed.count() >= MOST_TO_AN_ADDRESS_BY_ALL:
+        detail = f"{invitation.address} was sent as many invitations as we mail within a day. Try again tomorrow."
         raise TooManyRequestsError("too_many_invitations", detail)
     queue(AccountMailKind.INVITATION, to=invitation.address, invitation=invitation)
 

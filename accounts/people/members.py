@@ -81,7 +81,7 @@ def transfer_ownership(membership: Membership, *, by: User, actor: Actor) -> Non
     """Make another member an owner and who asks an editor.
 
     Raises ForbiddenError `owners_only` for who is not an owner by membership, NotFoundError `not_a_member`,
-    ConflictError `already_owner`.
+    ConflictError `already_owner` or `inactive_member`.
     """
     publisher = lock(membership.publisher)
     giver, taker = _own(publisher, by), current(membership, publisher)
@@ -89,6 +89,8 @@ def transfer_ownership(membership: Membership, *, by: User, actor: Actor) -> Non
         raise ForbiddenError("owners_only", "Only owners of the publisher may do this.")
     if taker.role == Role.OWNER:
         raise ConflictError("already_owner", f"{taker.user.email} is an owner already.")
+    if not taker.user.is_active:
+        raise ConflictError("inactive_member", f"{taker.user.email} cannot log in any more.")
     _become(taker, Role.OWNER, limited=False)
     _become(giver, Role.EDITOR, limited=False)
     _record("ownership.transferred", taker, actor, giver=giver.user.email)

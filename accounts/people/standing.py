@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import connection
+from django.db.models import QuerySet
 
 from accounts.models import Membership, Publisher, Role, User
 from core.errors import ConflictError, ForbiddenError, NotFoundError
@@ -47,7 +48,30 @@ def current(membership: Membership, publisher: Publisher) -> Membership:
 
 
 def keep_an_owner(membership: Membership) -> None:
-    """Raise ConflictError `last_owner` when the locked publisher has no owner beside this member."""
-    owners = Membership.objects.filter(publisher_id=membership.publisher_id, role=Role.OWNER)
-    if membership.role == Role.OWNER and not owners.exclude(pk=membership.pk).exists():
-        raise ConflictError("last_owner", "A publisher has at least one owner: make somebody else one first.")
+    """Raise ConflictError `last_owner` when the locked publisher has no active owner beside this member."""
+    if membership.role == Role.OWNER and not _other_owners(membership).exists():
+        raise ConflictError("last_owner", "A publisher has at least one active owner: make somebody else one first.")
+
+
+def keep_owners_without(user: User) -> None:
+    """Lock somebody who is to be made inactive, and what they belong to, until this transaction ends.
+
+    Raises ConflictError `last_owner`, naming the publishers that would have no active owner, `changed_meanwhile` when
+    they joined another one at this moment.
+    """
+    known = Membership.objects.filter(user=user).order_by("publisher_id")
+    locked = [lock(one.publisher) for one in known.select_related("publisher")]
+    # After the publishers, as everywhere. Whoever joins one locks the person too.
+    list(User.objects.select_for_update(no_key=True).filter(pk=user.pk).values_list("pk"))
+    memberships = list(known.select_related("publisher"))
+    if [one.publisher_id for one in memberships] != [publisher.pk for publisher in locked]:
+        raise ConflictError("changed_meanwhile", "They joined a publisher at this moment: look again.")
+    left = [str(one.publisher) for one in memberships if one.role == Role.OWNER and not _other_owners(one).exists()]
+    if left:
+        named = ", ".join(left)
+        raise ConflictError("last_owner", f"They are the last active owner of {named}: make somebody else one first.")
+
+
+def _other_owners(membership: Membership) -> QuerySet[Membership]:
+    active = Membership.objects.filter(publisher_id=membership.publisher_id, role=Role.OWNER, user__is_active=True)
+    return active.exclude(pk=membership.pk)
