@@ -8,16 +8,16 @@ from typing import Any
 
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError
-from django.db import DatabaseError, InterfaceError
+from django.core.management.base import CommandError
 
 from accounts.management.asking import ask_password
 from accounts.models import User
 from accounts.owners import create_owner
 from core.errors import CourantError
+from core.management.database_command import DatabaseCommand
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     help = (
         "Make somebody an owner of a publisher, who may log in and open the admin, and print the publisher's id. "
         "Whoever has an account already keeps it. Who has no password and is given none is mailed a link to set one; a "
@@ -54,9 +54,6 @@ class Command(BaseCommand):
             raise CommandError(" ".join(error.messages)) from error
         except CourantError as error:
             raise CommandError(error.detail) from error
-        except (DatabaseError, InterfaceError) as error:
-            sentence = str(error).partition("\n")[0]
-            raise CommandError(f"The database cannot be used; was `manage.py migrate` run? {sentence}") from error
         self.stdout.write(membership.publisher.uid)
         if not membership.user.has_usable_password():
             self.stderr.write(f"A link to set the password is on its way to {membership.user.email}.")

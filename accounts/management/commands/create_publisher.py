@@ -7,7 +7,7 @@ from typing import Any
 
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.core.validators import validate_email
 
 from accounts.audit import Actor
@@ -15,9 +15,10 @@ from accounts.management.asking import ask_password
 from accounts.models import ActorKind
 from accounts.publishers import create_publisher
 from core.errors import CourantError
+from core.management.database_command import DatabaseCommand
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     help = "Create a publisher (the tenant that owns newsletters, readers and keys) and print its public id."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -7,15 +7,16 @@ import socket
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from accounts.audit import Actor
 from accounts.models import ActorKind
+from core.management.database_command import DatabaseCommand
 from core.restore_store import UnreachableError, open_store
 from newsletters.publishing.accepting import accept_restore, find_block, issues_under_way
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     """Shows what did not match, asks, and adopts the present database."""
 
     help = (

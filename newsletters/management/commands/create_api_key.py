@@ -6,12 +6,13 @@ from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from accounts.audit import Actor
 from accounts.models import ActorKind, Publisher, Scope
 from accounts.publishers import find_publisher
 from core.errors import CourantError, NotFoundError
+from core.management.database_command import DatabaseCommand
 from core.public_ids import decode
 from newsletters.models import Newsletter
 from newsletters.publishing.keys import create_key
@@ -41,7 +42,7 @@ The key is printed once, alone on the standard output. It cannot be shown again.
 """
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     help = "Create an API key for a publisher and print it once."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
