@@ -239,6 +239,8 @@ MFA_ADAPTER = "accounts.doors.second_factors.SecondFactorAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_TOTP_ISSUER = "Courant"
+# Clocks of telephones may be half a minute off. A code is good once, and none before it afterwards.
+MFA_TOTP_TOLERANCE = 1
 USERSESSIONS_ADAPTER = "accounts.doors.trail.SessionsAdapter"
 # Whoever is protected may change their address too. Nobody gets as far as a second factor with an unverified one.
 MFA_ALLOW_UNVERIFIED_EMAIL = True

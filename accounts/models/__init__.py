@@ -5,6 +5,7 @@ from accounts.models.invitation import Invitation
 from accounts.models.known_device import KnownDevice
 from accounts.models.logged_request import LoggedRequest
 from accounts.models.publisher import Membership, Publisher, Role
+from accounts.models.used_step import UsedStep
 from accounts.models.user import User
 
 __all__ = [
@@ -20,5 +21,6 @@ __all__ = [
     "Publisher",
     "Role",
     "Scope",
+    "UsedStep",
     "User",
 ]
