@@ -17,6 +17,7 @@ urlpatterns = [
     path("account/profile/", profile, name="account_profile"),
     path("account/sessions/<int:pk>/end", end_session_page, name="session_end"),
     path("account/", include(whole("allauth.urls"))),
+    path("account/api/app/v1/", include("newsletters.web.joining")),
     path("account/api/", include(([*specification.urlpatterns, *whole("allauth.headless.urls")], "headless"))),
     path("", include("accounts.web.urls")),
     path("", include("newsletters.web.desk")),

@@ -32,7 +32,7 @@ class JsonOnlyMiddleware:
         response = _refusal(request) or self._get_response(request)
         if response.status_code >= HTTPStatus.BAD_REQUEST and response.headers["Content-Type"] != MEDIA_TYPE:
             words = STOCK.get(response.status_code, ("error", response.reason_phrase))
-            told = _error(response.status_code, *words)
+            told = answer_error(response.status_code, *words)
             # Changed in place, so that its other headers (Allow) stay.
             response.content, response["Content-Type"] = told.content, MEDIA_TYPE
         return response
@@ -42,18 +42,21 @@ def _refusal(request: HttpRequest) -> HttpResponse | None:
     if not _has_body(request) or request.method == "GET":
         return None
     if request.content_type != MEDIA_TYPE:
-        return _error(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", f"Send the body as {MEDIA_TYPE}.")
+        return answer_error(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", f"Send the body as {MEDIA_TYPE}."
+        )
     try:
         parse_object(whole_body(request))
     except RequestDataTooBig:
-        return _error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, *STOCK[HTTPStatus.REQUEST_ENTITY_TOO_LARGE])
+        return answer_error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, *STOCK[HTTPStatus.REQUEST_ENTITY_TOO_LARGE])
     except CourantError as error:
         part = error.errors[0] if error.errors else error
-        return _error(HTTPStatus.BAD_REQUEST, part.code, part.detail)
+        return answer_error(HTTPStatus.BAD_REQUEST, part.code, part.detail)
     return None
 
 
-def _error(status: int, code: str, message: str) -> HttpResponse:
+def answer_error(status: int, code: str, message: str) -> HttpResponse:
+    """Return an error in the form of django-allauth's."""
     return JsonResponse({"status": status, "errors": [{"code": code, "message": message}]}, status=status)
 
 

@@ -21,6 +21,59 @@ change at log-in. 401 is the normal answer while something is missing; `data.flo
 
 # What Courant does not offer: telephone numbers, log-in by code, tokens that are renewed.
 LEFT_OUT = ("/phone", "/auth/code", "/verify/resend", "/tokens/")
+# What Courant adds (newsletters.web.joining).
+ACCEPT_INVITATION = {
+    "post": {
+        "tags": ["Invitations"],
+        "summary": "Accept an invitation",
+        "description": "For people who have an account with the invited address; others sign up with `invitation`.",
+        "parameters": [{"$ref": "#/components/parameters/SessionToken"}],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {
+                        "type": "object",
+                        "required": ["invitation"],
+                        "properties": {
+                            "invitation": {
+                                "type": "string",
+                                "description": "What follows /invitations/ in the mailed link.",
+                            }
+                        },
+                    },
+                    "example": {"invitation": "2QHlyWsCJzgAAAAAAAAADKdLXwl_6XFkm44L6-ulDMQ"},
+                }
+            },
+        },
+        "responses": {
+            "200": {
+                "description": "You are a member now.",
+                "content": {
+                    "application/json": {
+                        "schema": {
+                            "type": "object",
+                            "required": ["status", "data"],
+                            "properties": {"status": {"type": "integer"}, "data": {"type": "object"}},
+                        },
+                        "example": {
+                            "status": 200,
+                            "data": {
+                                "publisher": {"id": "pub_01kaj4v4a5e8rbm3h2cw6x9d7f", "name": "The Gazette"},
+                                "role": "editor",
+                                "limited": False,
+                            },
+                        },
+                    }
+                },
+            },
+            "400": {"$ref": "#/components/responses/Error"},
+            "401": {"$ref": "#/components/responses/Authentication"},
+            "403": {"description": "`other_address`: the invitation is for another address."},
+            "409": {"description": "`already_member` or `invitation_accepted`."},
+        },
+    }
+}
 
 
 def document() -> dict[str, Any]:
@@ -29,6 +82,8 @@ def document() -> dict[str, Any]:
     made["info"] = {"title": "Courant: accounts", "version": "1", "description": DESCRIPTION}
     made["servers"] = [{"url": "/", "description": "This installation"}]
     made["paths"] = {path: what for path, what in made["paths"].items() if not any(one in path for one in LEFT_OUT)}
+    made["paths"]["/account/api/app/v1/account/invitations"] = ACCEPT_INVITATION
+    made["tags"].append({"name": "Invitations", "description": "Joining the publishers that one is invited to."})
     tags = {tag for what in made["paths"].values() for one in what.values() for tag in one.get("tags", ())}
     made["tags"] = [tag for tag in made["tags"] if tag["name"] in tags]
     made.pop("x-tagGroups", None)
