@@ -26,6 +26,8 @@ PAGES += ("account_email", "account_confirm_email")
 PAGES += ("confirm", "unsubscribe", "subscribe-again", "verify-sender")
 OPERATIONS: tuple[str, ...] = ("headless:app:mfa:", "headless:app:config", "headless:app:account:current_session")
 OPERATIONS += ("headless:app:account:reauthenticate", "headless:app:account:manage_email")
+# Where somebody wanted to go when they were led to set up a second factor, in their session.
+WANTED = "wanted_page"
 
 
 def must_have_one(user: User) -> bool:
@@ -52,10 +54,18 @@ class SecondFactorMiddleware:
         in_json = request.path_info.startswith(API_PREFIX)
         user = _caller(request) if in_json else request.user
         if not isinstance(user, User) or not lacks_one(user):
+            if not in_json and request.session.get(WANTED) == request.get_full_path():
+                del request.session[WANTED]
             return self._get_response(request)
         if _name(request).startswith(OPERATIONS if in_json else PAGES):
             return self._get_response(request)
         return _refusal() if in_json else _lead(request)
+
+
+def wanted_page(request: HttpRequest) -> str:
+    """Return the page that somebody was kept from and may open now, "" where there is none."""
+    wanted: str = request.session.get(WANTED, "")
+    return "" if not wanted or lacks_one(request.user) else wanted  # type: ignore[arg-type]  # only who is logged in was
 
 
 def _caller(request: HttpRequest) -> User | None:
@@ -77,6 +87,9 @@ def _name(request: HttpRequest) -> str:
 def _lead(request: HttpRequest) -> HttpResponse:
     if request.method == "GET":
         messages.warning(request, "Set up a second factor first; this site asks for one.")
+        # The first page that there is, unless it was the start page, to which every log-in leads.
+        if _name(request) and request.session.get(WANTED, "/") == "/":
+            request.session[WANTED] = request.get_full_path()
     return HttpResponseRedirect(reverse("mfa_index"))
 
 

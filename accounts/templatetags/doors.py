@@ -5,6 +5,7 @@ from __future__ import annotations
 from django import template
 from django.conf import settings
 
+from accounts.doors import second_factor_rule
 from accounts.doors.invited import invitation_of
 from accounts.models import Invitation
 
@@ -29,6 +30,12 @@ def sign_up_mode() -> str:
 def standing_invitation(context: template.Context) -> Invitation | None:
     """Return the invitation that the visitor came with, while it can be accepted."""
     return invitation_of(context["request"])
+
+
+@register.simple_tag(takes_context=True)
+def wanted_page(context: template.Context) -> str:
+    """Return the page that somebody asked for before they had a second factor, "" where there is none."""
+    return second_factor_rule.wanted_page(context["request"])
 
 
 @register.filter

@@ -9,7 +9,7 @@ from django.test import Client
 
 from accounts.models import AccountMail, AuditEntry, Role, User
 from tests import cast
-from tests.accounts.doors import App, is_logged_in, log_in, make_totp, post
+from tests.accounts.doors import App, code_of, is_logged_in, log_in, make_totp, post
 
 pytestmark = pytest.mark.django_db
 LOG_IN = "/account/login/?next=%2Fadmin%2F"
@@ -131,6 +131,26 @@ def test_t32_who_must_have_a_second_factor_is_led_to_it_before_any_other_page(pa
     assert client.get(page)["Location"] == "/account/2fa/"
     make_totp(user)
     assert client.get("/admin/").status_code == 200
+
+
+@pytest.mark.usefixtures("_required")
+def test_t32_the_page_that_was_asked_for_first_is_offered_once_there_is_a_second_factor() -> None:
+    user, wanted = make_staff(), "/admin/newsletters/issue/?q=a+b"
+    client = Client()
+    log_in(client, cast.EDITOR)
+    # Every log-in leads to the start page; what a browser asks for by itself is no page.
+    for page in ("/", "/favicon.ico", wanted, "/account/profile/"):
+        assert client.get(page).status_code == 302
+    link = f'href="{wanted}"'.encode()
+    assert link not in client.get("/account/2fa/").content
+    post(client, "account_reauthenticate", password=cast.PASSWORD)
+    client.get("/account/2fa/totp/activate/")
+    answer = post(client, "mfa_activate_totp", code=code_of(client.session["mfa.totp.secret"]))
+    assert Authenticator.objects.filter(user=user, type="totp").exists()
+    assert link in client.get(answer["Location"]).content
+    assert link in client.get("/account/2fa/").content
+    assert client.get(wanted).status_code == 200
+    assert link not in client.get("/account/2fa/").content
 
 
 @pytest.mark.usefixtures("_required")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -232,3 +233,14 @@ def test_a_changed_address_waits_for_its_link(inside: Client, person: User) -> N
     assert "pending" in page.ids
     person.refresh_from_db()
     assert person.email == ADDRESS
+
+
+def test_fields_are_called_alike_on_all_pages(inside: Client) -> None:
+    shown = [Client().get(reverse(name)) for name in ("account_login", "account_signup", "account_reset_password")]
+    shown += [inside.get(reverse(name)) for name in ("account_email", "account_change_password")]
+    labels = {one for page in shown for one in re.findall(r"<label[^>]*>([^<]+)<?", page.content.decode())}
+    assert {one.strip() for one in labels} >= {"E-mail address", "Password", "Current password", "New password"}
+    for one in labels:
+        # Words within a label are not capital, and "e-mail" has its hyphen.
+        assert "Email" not in one
+        assert one[1:] == one[1:].lower()
