@@ -256,14 +256,12 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
-_static_storage = "StaticFilesStorage" if DEBUG else "CompressedManifestStaticFilesStorage"
+_static_storage = "whitenoise.storage.CompressedManifestStaticFilesStorage"
+if DEBUG:
+    _static_storage = "django.contrib.staticfiles.storage.StaticFilesStorage"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {
-        "BACKEND": f"django.contrib.staticfiles.storage.{_static_storage}"
-        if DEBUG
-        else f"whitenoise.storage.{_static_storage}",
-    },
+    "staticfiles": {"BACKEND": _static_storage},
 }
 APPEND_SLASH = False
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
