@@ -229,7 +229,7 @@ class Stage:
 
     def exhaust_connections(self, *, seconds: float = 3) -> None:
         """Leave the site three connections for so long."""
-        sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
+        sessions = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND datname = %s"
         with self.database.connect() as connection:
             connection.execute(f'ALTER DATABASE "{self.database_name}" CONNECTION LIMIT 3')
             self.end_sessions(times=3)
