@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import base64
 import functools
+from collections.abc import Callable
+from typing import Any
 from urllib.parse import urlsplit
 
 from allauth.core.internal.cryptokit import compare_user_code
-from allauth.mfa.adapter import DefaultMFAAdapter
+from allauth.mfa.adapter import DefaultMFAAdapter, get_adapter
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal.auth import TOTP, format_hotp_value, hotp_value, yield_hotp_counters_from_time
 from allauth.mfa.utils import decrypt
+from allauth.mfa.webauthn.forms import AddWebAuthnForm, AuthenticateWebAuthnForm
+from allauth.mfa.webauthn.internal import auth
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 
 from accounts.doors.second_factor_rule import FACTORS, must_have_one
 from accounts.models import UsedStep, User
+from core.json_field import ObjectDecoder
 from core.tokens import derive_key
 
 PURPOSE = "second-factor"
@@ -77,6 +82,26 @@ def use_step(totp: TOTP, code: str) -> bool:
 # django-allauth, which has no setting for it, notes the code in the cache for 30 seconds: with a tolerance it is good
 # for longer, and an earlier one would be after a later one.
 TOTP._mark_code_used = use_step  # noqa: SLF001
+
+
+def _refusing(parse: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return a parser of what a passkey has answered that refuses every wrong form of it as a wrong code."""
+
+    @functools.wraps(parse)
+    def parsed(response: Any) -> Any:
+        try:
+            return parse(response)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise get_adapter().validation_error("incorrect_code") from error
+
+    return parsed
+
+
+# django-allauth expects some of the errors that fido2 raises; the others would be a 500, for strangers too.
+auth.parse_registration_response = _refusing(auth.parse_registration_response)
+auth.parse_authentication_response = _refusing(auth.parse_authentication_response)
+for _form in (AddWebAuthnForm, AuthenticateWebAuthnForm):
+    _form.base_fields["credential"].decoder = ObjectDecoder
 
 
 @functools.lru_cache(maxsize=8)

@@ -14,6 +14,7 @@ from django.http import HttpRequest
 from accounts.admin import BaseAdmin, JourneyForm, Step
 from accounts.current import limited_membership
 from accounts.models import Membership
+from core.json_field import JsonObjectField
 from newsletters.admin.filters import SubscribedTo
 from newsletters.audience.subscribing import erase_subscriber, subscribe, unsubscribe, update_subscriber
 from newsletters.models import ConsentEvent, Newsletter, Subscriber, Subscription, SubscriptionState
@@ -34,6 +35,7 @@ class NewSubscriberForm(JourneyForm[Subscriber]):
     class Meta:
         model = Subscriber
         fields = ("address", "name", "attributes")
+        field_classes = {"attributes": JsonObjectField}
 
     def carry_out(self) -> Subscriber:
         given = self.cleaned_data
@@ -51,6 +53,7 @@ class SubscriberForm(JourneyForm[Subscriber]):
     class Meta:
         model = Subscriber
         fields = ("name", "attributes")
+        field_classes = NewSubscriberForm.Meta.field_classes
 
     def carry_out(self) -> Subscriber:
         row = Subscriber.objects.get(pk=self.instance.pk)

@@ -17,6 +17,7 @@ from django.urls import get_resolver
 # Percent-encoded, as they come over the wire: NUL, what is not UTF-8, half a surrogate pair, numbers that fit into no
 # column or no integer at all, and what is half of a query, a path, a pattern or a piece of SQL.
 TEXTS = ("a%00b", "%ED%A0%80", "-1", "9" * 22, "9" * 5000, "%28%5B..%2F")
+MOMENTS = ("0000-00-00", "0001-01-01T00:00", "9999-12-31T23:59:59")
 LONG = ("a " * 1500, "x" * 3500)
 LOOKUPS = ("__exact", "__regex")
 CONTROLS = ("q", "p", "o", "all", "e", "_popup", "_to_field", "_changelist_filters")
@@ -43,7 +44,7 @@ def queries_of(page: admin.ModelAdmin[Any]) -> list[str]:
     """Return what a list of the admin could be asked, also by what no page has."""
     taken = [getattr(one, "parameter_name", f"{one}__exact") for one in page.list_filter]
     others = [column.name + lookup for column in page.model._meta.get_fields() for lookup in LOOKUPS]
-    asked = queries((*CONTROLS, *taken), (*TEXTS, "0000-00-00"))
+    asked = queries((*CONTROLS, *taken), (*TEXTS, MOMENTS[0]))
     return asked + queries(others, ("a%00b", "%28%5B")) + queries(["q", "p", "o"], LONG)
 
 
@@ -71,6 +72,25 @@ class Round:
         if answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
             self.failed.append(f"{method} {address[:200]} {str(data)[:200]}: {answer.status_code}")
         return answer
+
+    def fields(self, address: str) -> dict[str, str]:
+        """Return what the forms of a page would send if nobody changed anything."""
+        page = self.ask("GET", address)
+        if page.status_code != HTTPStatus.OK or not page.headers.get("Content-Type", "").startswith("text/html"):
+            return {}
+        html = page.content.decode()
+        tags = re.findall(r"<(?:input|select|textarea|button)\b[^>]*>", html)
+        named = [dict(re.findall(r'([\w-]+)="([^"]*)"', tag)) for tag in tags]
+        found = {tag["name"]: tag.get("value", "") for tag in named if "name" in tag and tag.get("type") != "radio"}
+        chosen = re.findall(r'<option value="([^"]*)" selected', html)
+        return found | ({"chosen": chosen[0]} if chosen else {})
+
+    def post_one_by_one(self, address: str, values: Iterable[str]) -> None:
+        """Send each field with each value, the others as the page has them."""
+        known = self.fields(address)
+        for name in known:
+            for value in values:
+                self.ask("POST", address, known | {name: unquote(value, errors="replace")})
 
 
 def queries(names: Iterable[str], values: Iterable[str]) -> list[str]:

@@ -14,10 +14,11 @@ from core.tokens import make_token
 from newsletters.models import Subscription, SubscriptionState
 from tests import cast
 from tests.admin.test_roles import MODELS, furnish
-from tests.hostile.rounds import TEXTS, Round, addresses, filled, queries, queries_of
+from tests.hostile.rounds import MOMENTS, TEXTS, Round, addresses, filled, queries, queries_of
 from tests.web.people import House
 
 pytestmark = pytest.mark.django_db
+FIELD_TEXTS = ("a%00b", "9" * 22, "9" * 5000, "%5B" * 3000)
 WHO = ("superuser", "stranger")
 
 
@@ -76,6 +77,29 @@ def test_no_parameter_makes_a_list_of_the_admin_fail(house: House, rows: dict[st
     here = reverse(f"admin:{name}_changelist")
     for query in queries_of(page):
         steps.ask("GET", f"{here}?{query}")
+    assert steps.failed == []
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_no_field_makes_a_form_of_the_admin_fail(house: House, rows: dict[str, int], name: str) -> None:
+    steps = walk(house, "superuser")
+    for here in (reverse(f"admin:{name}_add"), reverse(f"admin:{name}_change", args=[rows[name]])):
+        steps.post_one_by_one(here, (*FIELD_TEXTS, *MOMENTS[1:]))
+    listed = reverse(f"admin:{name}_changelist")
+    for field in ("action", "_selected_action", "index", "select_across", "confirmed", "origin"):
+        for value in TEXTS:
+            steps.ask("POST", listed, {"action": "x", "_selected_action": str(rows[name]), field: value})
+    assert steps.failed == []
+
+
+@pytest.mark.parametrize("who", ["owner", "stranger"])
+def test_no_field_makes_a_form_of_a_page_fail(house: House, who: str) -> None:
+    steps = walk(house, who)
+    named = {house.at(it) for it in ("member", "member-remove", "member-transfer", "invite", "key-new", "key-revoke")}
+    named |= {filled(it, house.publisher.uid) for it in addresses() if not it.startswith(("/admin/", "/api/"))}
+    for here in sorted(named):
+        if "/logout" not in here:
+            steps.post_one_by_one(here, FIELD_TEXTS)
     assert steps.failed == []
 
 
