@@ -29,6 +29,7 @@ def _standing_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no minute of a limit and no code of an app end in the middle of a test, however long it takes."""
     clock = StandingClock()
     monkeypatch.setattr("allauth.core.internal.ratelimit.time", clock)
+    monkeypatch.setattr("accounts.doors.limits.time", clock)
     monkeypatch.setattr("allauth.mfa.totp.internal.auth.time", clock)
     # Who waits longer for the count of another is not counted, and refused.
     monkeypatch.setattr("allauth.core.internal.ratelimit.CACHE_LOCK_WAIT_TIMEOUT", 300)
