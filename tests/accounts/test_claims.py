@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
+import functools
 from typing import Any
 
 import pytest
 from allauth.account.models import EmailAddress, EmailConfirmationHMAC
-from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
@@ -15,6 +14,7 @@ from accounts.models import AccountMail, User
 from tests import cast
 from tests.accounts.doors import ZOE, App, is_logged_in, log_in, post, sign_up
 from tests.admin.desks import sit_down
+from tests.racing import at_once
 
 pytestmark = [pytest.mark.django_db, pytest.mark.dialects, pytest.mark.usefixtures("open_sign_up")]
 EVE = "eve@example.org"
@@ -92,22 +92,12 @@ def test_the_address_that_somebody_signed_up_with_meanwhile_is_not_taken_from_th
 def test_of_several_who_verify_one_address_at_once_one_wins_and_the_others_are_told(door: str) -> None:
     rows = [ask_for(ZOE, by=f"eve-{number}@example.org") for number in range(5)]
     keys = [EmailConfirmationHMAC(row).key for row in rows]
-    answers: list[Any] = []
-    start = threading.Barrier(5)
 
-    def one(key: str) -> None:
-        try:
-            start.wait()
-            page = Client().post(reverse("account_confirm_email", args=[key])) if door == "page" else None
-            answers.append(page or App().post("auth/email/verify", key=key))
-        finally:
-            connection.close()
+    def verify(key: str) -> Any:
+        page = Client().post(reverse("account_confirm_email", args=[key])) if door == "page" else None
+        return page or App().post("auth/email/verify", key=key)
 
-    threads = [threading.Thread(target=one, args=(key,)) for key in keys]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    answers = at_once(*[functools.partial(verify, key) for key in keys])
     statuses = [answer.status_code for answer in answers]
     won, told = (302, {404, 409}) if door == "page" else (401, {400})
     assert statuses.count(won) == 1

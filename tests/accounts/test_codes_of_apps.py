@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import time
-from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
-from types import SimpleNamespace
+import functools
 
 import pytest
 from allauth.mfa.models import Authenticator
-from allauth.mfa.totp.internal import auth
 from django.core.cache import cache
-from django.db import connection
 from django.test import Client
 
 from accounts.models import User
 from tests import cast
 from tests.accounts.doors import App, code_of, is_logged_in, log_in, make_totp, post
 from tests.admin.desks import sit_down
+from tests.racing import at_once
 
 pytestmark = [pytest.mark.django_db, pytest.mark.dialects, pytest.mark.usefixtures("nothing_counted")]
 
@@ -25,13 +21,6 @@ pytestmark = [pytest.mark.django_db, pytest.mark.dialects, pytest.mark.usefixtur
 @pytest.fixture
 def user() -> User:
     return cast.make_user()
-
-
-@pytest.fixture(autouse=True)
-def _standing_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no step end within a test."""
-    now = time.time()
-    monkeypatch.setattr(auth, "time", SimpleNamespace(time=lambda: now))
 
 
 def try_code(user: User, code: str) -> bool:
@@ -92,15 +81,9 @@ def test_of_several_who_send_one_code_at_once_one_gets_in(user: User) -> None:
     for browser in browsers:
         log_in(browser, user.email)
     cache.clear()
-    gate = Barrier(len(browsers))
 
     def send(browser: Client) -> bool:
-        try:
-            gate.wait(timeout=30)
-            post(browser, "mfa_authenticate", code=code_of(secret))
-            return is_logged_in(browser)
-        finally:
-            connection.close()
+        post(browser, "mfa_authenticate", code=code_of(secret))
+        return is_logged_in(browser)
 
-    with ThreadPoolExecutor(len(browsers)) as pool:
-        assert sorted(pool.map(send, browsers)) == [False, False, False, True]
+    assert sorted(at_once(*[functools.partial(send, browser) for browser in browsers])) == [False, False, False, True]

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
@@ -20,6 +17,7 @@ from newsletters.publishing.members import change_member
 from tests import cast
 from tests.accounts.gazette import ACTOR, EMIL, OLGA, OTTO, member, person
 from tests.admin.desks import make_superuser_client
+from tests.racing import raised_at_once
 
 pytestmark = [pytest.mark.django_db, pytest.mark.dialects]
 ROUNDS = 4
@@ -81,22 +79,5 @@ def test_of_two_owners_who_go_at_once_one_stays(other: str) -> None:
             "leaves": functools.partial(leave, gazette, by=olga, actor=ACTOR),
             "removed": functools.partial(remove, olgas, by=otto, actor=ACTOR),
         }
-        at_once(functools.partial(deactivate, root, otto), acts[other])
+        raised_at_once(functools.partial(deactivate, root, otto), acts[other], expected=CourantError)
         assert len(active_owners(gazette)) == 1
-
-
-def at_once(*acts: Callable[[], object]) -> None:
-    """Run functions at the same moment, each on a connection of its own; what is refused is."""
-    gate = Barrier(len(acts))
-
-    def run(act: Callable[[], object]) -> None:
-        try:
-            gate.wait(timeout=30)
-            act()
-        except CourantError:
-            pass
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(len(acts)) as pool:
-        list(pool.map(run, acts))

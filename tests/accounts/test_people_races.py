@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from allauth.account.models import EmailAddress
@@ -18,6 +17,7 @@ from core.errors import CourantError
 from newsletters.publishing.members import accept, change_member
 from tests import cast
 from tests.accounts.gazette import ACTOR, EMIL, GUEST, OLGA, OTTO, invite, member, person, roles
+from tests.racing import raised_at_once
 from tests.waiting import wait_for_a_waiter
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -26,20 +26,7 @@ ROUNDS = 5
 
 def together(*acts: Callable[[], object]) -> list[str]:
     """Run functions at the same moment, each on a connection of its own; return the codes of what was refused."""
-    gate, codes = threading.Barrier(len(acts)), []
-
-    def run(act: Callable[[], object]) -> None:
-        try:
-            gate.wait(timeout=120)
-            act()
-        except CourantError as error:
-            codes.append(error.code)
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(len(acts)) as pool:
-        list(pool.map(run, acts))
-    return codes
+    return [error.code for error in raised_at_once(*acts, expected=CourantError)]
 
 
 def behind(first: Callable[[], object], second: Callable[[], object]) -> list[str]:

@@ -1,10 +1,9 @@
 from __future__ import annotations
 
+import functools
 import json
-import threading
 import uuid
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +16,7 @@ from django.test import Client
 
 from accounts.models import Publisher
 from newsletters.models import Issue, IssueState, Newsletter
-from tests import cast
+from tests import cast, racing
 from tests.api import documented
 
 PROBLEM_KEYS = {"type", "title", "status", "detail", "code", "errors"}
@@ -82,18 +81,11 @@ class Api:
 
 def at_once(api: Api, count: int, ask: Callable[[Api, int], Any]) -> list[Any]:
     """Let `count` callers with one key ask at the same moment, each told its number; return their answers."""
-    gate = threading.Barrier(count)
 
     def request(number: int) -> Any:
-        caller = Api(publisher=api.publisher, key=api.key)
-        try:
-            gate.wait(timeout=120)
-            return ask(caller, number)
-        finally:
-            connection.close()
+        return ask(Api(publisher=api.publisher, key=api.key), number)
 
-    with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(request, range(count)))
+    return racing.at_once(*[functools.partial(request, number) for number in range(count)])
 
 
 def ask(answer: HttpResponse, status: int = 200) -> Any:

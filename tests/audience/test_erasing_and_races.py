@@ -1,10 +1,8 @@
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
+import functools
 
 import pytest
-from django.db import connection
 
 from core.errors import GoneError
 from newsletters.audience.subscribing import confirm, erase_subscriber, unsubscribe
@@ -21,6 +19,7 @@ from newsletters.models import (
 )
 from tests import cast
 from tests.audience.acts import history, join, state_of
+from tests.racing import raised_at_once
 
 pytestmark = pytest.mark.django_db
 UNSUBSCRIBED = SubscriptionState.UNSUBSCRIBED
@@ -58,32 +57,12 @@ def test_erasing_a_reader_keeps_the_ledger_without_the_reader() -> None:
     assert is_suppressed(newsletter.publisher_id, bytes(subscriber.address_digest))
 
 
-def at_once(count: int, act: Callable[[int], object]) -> list[BaseException]:
-    """Run `act` in `count` threads that start together; return what they raised."""
-    start, raised = threading.Barrier(count), list[BaseException]()
-
-    def body(number: int) -> None:
-        try:
-            start.wait()
-            act(number)
-        except Exception as error:  # noqa: BLE001  # the test looks at every one
-            raised.append(error)
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=body, args=(number,)) for number in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return raised
-
-
 @pytest.mark.django_db(transaction=True)
 def test_the_same_address_from_many_at_once_is_one_reader_and_one_mail() -> None:
     newsletter = cast.make_newsletter()
     spellings = ["ada@example.org", "ADA@example.org", "ada@EXAMPLE.org", "Ada@Example.Org"]
-    assert at_once(8, lambda number: join(newsletter, address=spellings[number % 4])) == []
+    joins = [functools.partial(join, newsletter, address=spelling) for spelling in spellings * 2]
+    assert raised_at_once(*joins, expected=Exception) == []
     assert (Subscriber.objects.count(), Subscription.objects.count(), ConsentEvent.objects.count()) == (1, 1, 1)
     assert Notice.objects.count() == 1
 
@@ -98,7 +77,8 @@ def test_confirming_and_leaving_at_once_keeps_state_and_log_in_step() -> None:
         else:
             confirm(subscription.pk)
 
-    assert {type(error) for error in at_once(6, act)} <= {GoneError}
+    acts = [functools.partial(act, number) for number in range(6)]
+    assert {type(error) for error in raised_at_once(*acts, expected=Exception)} <= {GoneError}
     assert history(subscription)[-1][0] == state_of(subscription) == UNSUBSCRIBED
     assert [state for state, _ in history(subscription)].count(UNSUBSCRIBED) == 1
 
@@ -115,5 +95,5 @@ def test_subscribing_while_being_erased_never_fails() -> None:
             else:
                 erase_subscriber(subscriber)
 
-        assert at_once(4, act) == []
+        assert raised_at_once(*[functools.partial(act, number) for number in range(4)], expected=Exception) == []
         assert Subscription.objects.count() == Subscriber.objects.count() <= 1

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
 
 from newsletters.audience import import_part, import_sql, import_upload, importing
 from newsletters.audience.subscribing import erase_subscriber
 from newsletters.models import ConsentEvent, Import, ImportPart, ImportRowError, Subscriber, Subscription
 from tests import cast
 from tests.audience.acts import accept, counts, errors, many, run
+from tests.racing import raised_at_once
 
 pytestmark = pytest.mark.django_db
 
@@ -154,25 +155,9 @@ class Process:
         self._locks.mine.release()
 
 
-def run_in_threads(*turns: Import) -> list[BaseException]:
+def run_in_threads(*turns: Import) -> list[Exception]:
     """Let a thread with its own connection run each of the imports, all at once, as processes would."""
-    start, raised = threading.Barrier(len(turns)), list[BaseException]()
-
-    def body(accepted: Import) -> None:
-        try:
-            start.wait()
-            importing.run(accepted.pk)
-        except Exception as error:  # noqa: BLE001  # the test looks at every one
-            raised.append(error)
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=body, args=(each,)) for each in turns]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return raised
+    return raised_at_once(*[functools.partial(importing.run, accepted.pk) for accepted in turns], expected=Exception)
 
 
 @pytest.mark.django_db(transaction=True)

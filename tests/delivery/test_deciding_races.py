@@ -6,7 +6,6 @@ import functools
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.db import connection, transaction
@@ -22,6 +21,7 @@ from newsletters.publishing.newsletters import delete_newsletter
 from tests.delivery.acts import states
 from tests.delivery.ended import DAYS, age
 from tests.delivery.test_deciding import EDITOR, held_row, issue_state, make_held
+from tests.racing import raised_at_once
 from tests.waiting import wait_for_a_waiter
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -29,19 +29,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 def together(*acts: Callable[[], object]) -> None:
     """Run functions at the same moment, each in a thread with a connection of its own; refusals are expected."""
-    gate = threading.Barrier(len(acts))
-
-    def run(act: Callable[[], object]) -> None:
-        try:
-            gate.wait(timeout=120)
-            act()
-        except (ConflictError, NotFoundError):
-            pass
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(len(acts)) as pool:
-        list(pool.map(run, acts))
+    raised_at_once(*acts, expected=(ConflictError, NotFoundError))
 
 
 def behind_a_resend(row: Delivery, act: Callable[[], object], *, why: str) -> None:
