@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from allauth.account.models import EmailAddress
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 
 from accounts.models import User
+from accounts.models.user import requests_for
 
 
 def is_taken(address: str, *, besides: User | None = None) -> bool:
@@ -19,12 +20,6 @@ def is_taken(address: str, *, besides: User | None = None) -> bool:
 def lock_rows_of(address: str) -> list[EmailAddress]:
     """Return the rows of the address as they are now; no other transaction changes them until this one ends."""
     return list(EmailAddress.objects.select_for_update().filter(email=address.lower()).order_by("pk"))
-
-
-def requests_for(address: str) -> QuerySet[EmailAddress]:
-    """Return the rows of accounts that asked to change to the address and have not shown that it is theirs."""
-    rows: QuerySet[EmailAddress] = EmailAddress.objects.filter(email=address.lower(), verified=False, primary=False)
-    return rows.exclude(user__email__iexact=address)
 
 
 def forget_requests_for(address: str, *, besides: User | None = None) -> None:

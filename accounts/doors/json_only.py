@@ -11,12 +11,12 @@ from http import HTTPStatus
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
-from accounts.doors.second_factor_rule import API_PREFIX
 from core.errors import CourantError
 from core.problems import STOCK
 from core.strict_json import parse_object
 from core.uploads import whole_body
 
+API_PREFIX = "/account/api/"
 MEDIA_TYPE = "application/json"
 
 
@@ -55,9 +55,9 @@ def _refusal(request: HttpRequest) -> HttpResponse | None:
     return None
 
 
-def answer_error(status: int, code: str, message: str) -> HttpResponse:
-    """Return an error in the form of django-allauth's."""
-    return JsonResponse({"status": status, "errors": [{"code": code, "message": message}]}, status=status)
+def answer_error(status: int, code: str, message: str, **more: str) -> HttpResponse:
+    """Return an error in the form of django-allauth's; `more` may name the `param` that it is about."""
+    return JsonResponse({"status": status, "errors": [{"code": code, "message": message} | more]}, status=status)
 
 
 def _has_body(request: HttpRequest) -> bool:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from allauth.core.internal.httpkit import is_headless_request
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+
+from accounts.doors.json_only import answer_error
 
 SENTENCES = {
     "email_taken": "Another account has this address.",
@@ -17,8 +19,7 @@ SENTENCES = {
 def refusal(request: HttpRequest, code: str, address: str = "") -> HttpResponse:
     """Return the answer in the form of django-allauth's: 409 with a page, 400 in JSON as for every wrong key."""
     if is_headless_request(request):
-        error = {"code": code, "message": SENTENCES[code], "param": "key"}
-        return JsonResponse({"status": HTTPStatus.BAD_REQUEST, "errors": [error]}, status=HTTPStatus.BAD_REQUEST)
+        return answer_error(HTTPStatus.BAD_REQUEST, code, SENTENCES[code], param="key")
     # The page says that the address is taken where there is a confirmation that cannot be.
     shown = {"confirmation": code == "email_taken", "can_confirm": False, "email": address}
     return render(request, "account/email_confirm.html", shown, status=HTTPStatus.CONFLICT)

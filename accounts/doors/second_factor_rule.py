@@ -10,13 +10,13 @@ from allauth.mfa.models import Authenticator
 from allauth.mfa.utils import is_mfa_enabled
 from django.conf import settings
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import Resolver404, resolve, reverse
 
+from accounts.doors.json_only import API_PREFIX, answer_error
 from accounts.models import User
 
 FACTORS = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
-API_PREFIX = "/account/api/"
 # The address of the API for programs, which know no sessions.
 KEYS_PREFIX = "/api/"
 # What it takes to set up a second factor (with a verified address), to say again who one is, and to leave.
@@ -96,5 +96,4 @@ def _lead(request: HttpRequest) -> HttpResponse:
 def _refusal() -> HttpResponse:
     """Answer in the form of django-allauth's errors."""
     message = "Set up a second factor first (account/authenticators); this site asks for one."
-    error = {"code": "second_factor_required", "message": message}
-    return JsonResponse({"status": 403, "errors": [error]}, status=403)
+    return answer_error(403, "second_factor_required", message)

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 from allauth.account.models import EmailAddress
 from django.contrib.auth.models import AbstractUser, BaseUserManager
 from django.db import models, transaction
+from django.db.models import QuerySet
 from django.db.models.functions import Lower
 
 
@@ -57,7 +58,7 @@ class User(AbstractUser):
         """Make the address in `email` the verified and only one; log-in and mails go by that row."""
         EmailAddress.objects.filter(user=self).exclude(email=self.email.lower()).delete()
         # Whoever had only asked to change to it has lost it.
-        EmailAddress.objects.filter(email=self.email.lower(), verified=False, primary=False).exclude(user=self).delete()
+        requests_for(self.email).exclude(user=self).delete()
         known = {"verified": True, "primary": True}
         EmailAddress.objects.update_or_create(user=self, email=self.email.lower(), defaults=known)
 
@@ -68,3 +69,9 @@ class User(AbstractUser):
         """
         if not EmailAddress.objects.filter(user=self, email=self.email.lower(), verified=True).exists():
             self.set_unusable_password()
+
+
+def requests_for(address: str) -> QuerySet[EmailAddress]:
+    """Return the rows of accounts that asked to change to the address and have not shown that it is theirs."""
+    rows: QuerySet[EmailAddress] = EmailAddress.objects.filter(email=address.lower(), verified=False, primary=False)
+    return rows.exclude(user__email__iexact=address)
